@@ -3,8 +3,8 @@ import { release } from "node:os";
 import { parseArgs } from "node:util";
 import { cgroup2Mount } from "../test/box/host.ts";
 import { tail } from "../test/box/process.ts";
-import { type DemoBox, openDemo } from "./mesh-box.ts";
-import { scenarios } from "./scenarios.ts";
+import { type DemoBox, openDemo } from "./mesh/mesh-box.ts";
+import { scenarios } from "./scenarios/scenarios.ts";
 import { exits, type Terminal } from "./terminal.ts";
 
 type DemoOptions = {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { FakeMesh, workload } from "../mesh/mesh.fake.ts";
 import { limit } from "../policy/policy.fake.ts";
-import { FakeMesh, workload } from "../traffic/mesh.fake.ts";
 import { limitFindings, limitViews } from "./limit-views.ts";
 
 const mesh = new FakeMesh(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FakeMesh, httpRoute, httpRule, routeBackend, service } from "../traffic/mesh.fake.ts";
+import { FakeMesh, httpRoute, httpRule, routeBackend, service } from "../mesh/mesh.fake.ts";
 import { routeFindings } from "./route-findings.ts";
 
 const parent = (name: string, port: number | null = null) => ({ service: name, port, portName: null });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { FakeMesh, httpRoute, routeBackend, service } from "../mesh/mesh.fake.ts";
 import type { TrafficPolicy } from "../mesh/traffic-policy.ts";
-import { FakeMesh, httpRoute, routeBackend, service } from "../traffic/mesh.fake.ts";
 import { trafficFindings } from "./traffic-findings.ts";
 
 const traffic: TrafficPolicy = {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { httpRoute, httpRule, routeBackend } from "../mesh/mesh.fake.ts";
 import { nowhere } from "../mesh/source-ref.ts";
 import { aWorkload } from "../observe/record.fake.ts";
-import { httpRoute, httpRule, routeBackend } from "../traffic/mesh.fake.ts";
 import { aMesh, aSource } from "./source.fake.ts";
 import { view } from "./views.ts";
 

@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Dice } from "../../test/policy/dice.ts";
+import { Dice } from "../../test/support/dice.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
 import { MAX_PODS } from "./requests.ts";
 

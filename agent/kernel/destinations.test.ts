@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { httpRoute, peerAuthentication, policy, service, workload } from "../mesh/mesh.fake.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { httpRoute, peerAuthentication, policy, service, workload } from "../traffic/mesh.fake.ts";
 import { Destinations } from "./destinations.ts";
 import type { OutEntry } from "./maps.ts";
 import { allOutEntries } from "./plaintext-verdicts.fake.ts";

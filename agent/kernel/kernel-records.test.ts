@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { FakeMesh, policy, ruleFor, service, workload } from "../mesh/mesh.fake.ts";
 import type { ConnectionRecord, Outcome } from "../observe/record.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { FakeMesh, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import type { KernelEvent } from "./events.ts";
 import { KernelRecords } from "./kernel-records.ts";
 

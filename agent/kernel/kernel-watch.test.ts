@@ -16,9 +16,9 @@ import {
 import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMap } from "../engine/native-maps.ts";
 import { writeIp } from "../mesh/ip.ts";
+import { FakeMesh, workload } from "../mesh/mesh.fake.ts";
 import { RecordTotals } from "../observe/record-totals.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { FakeMesh, workload } from "../traffic/mesh.fake.ts";
 import { KernelWatch } from "./kernel-watch.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { littleEndian, u32, view } from "./maps.ts";

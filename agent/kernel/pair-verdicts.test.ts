@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation, type MtlsMode, type Rule } from "../mesh/policies.ts";
 import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { pairVerdicts, podVips } from "./pair-verdicts.ts";
 import type { VerdictWorld } from "./plaintext-verdicts.ts";
 

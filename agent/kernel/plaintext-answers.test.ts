@@ -1,9 +1,9 @@
 // plaintext-answers.ts: what is kept is what would be said anew, and is asked of the evaluator once.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { peerAuthentication, workload } from "../mesh/mesh.fake.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { peerAuthentication, workload } from "../traffic/mesh.fake.ts";
 import { PlaintextAnswers } from "./plaintext-answers.ts";
 
 test("a workload is judged once, until a policy or the workload itself is another", () => {

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { orlopGate, orlopInKey, orlopOutKey } from "../abi.ts";
+import { peerAuthentication, workload } from "../mesh/mesh.fake.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { peerAuthentication, workload } from "../traffic/mesh.fake.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { InByPort, OutByDst } from "./maps.ts";
 import { KernelTables } from "./plaintext-tables.ts";

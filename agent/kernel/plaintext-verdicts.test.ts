@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../mesh/mesh.fake.ts";
 import type { MtlsMode } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import type { OutEntry } from "./maps.ts";
 import { allOutEntries } from "./plaintext-verdicts.fake.ts";
 import { failDirect, inEntries, type VerdictWorld } from "./plaintext-verdicts.ts";

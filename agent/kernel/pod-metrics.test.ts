@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { workload } from "../traffic/mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import { PodMetrics } from "./pod-metrics.ts";
 import type { TrafficRow } from "./traffic-sums.ts";
 

@@ -1,10 +1,10 @@
 // What rules read of a request is read once.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { FakeMesh, policy, workload } from "../mesh/mesh.fake.ts";
 import type { Condition } from "../mesh/policies.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
 import { judgeRequest } from "../policy/judge-request.ts";
-import { FakeMesh, policy, workload } from "../traffic/mesh.fake.ts";
 import { requestFacts, withoutProxyHeaders } from "./request-facts.ts";
 
 const from = { file: "mesh.yaml", line: 9, column: 5 };

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { HttpMatch } from "../mesh/http-rule.ts";
-import { httpRoute } from "../traffic/mesh.fake.ts";
+import { httpRoute } from "../mesh/mesh.fake.ts";
 import { requestFacts } from "./request-facts.ts";
 import { MOST_TRIED, RouteTable } from "./route-table.ts";
 

@@ -4,8 +4,8 @@ import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { fullName } from "../mesh/full-name.ts";
+import { streamRoute } from "../mesh/mesh.fake.ts";
 import type { StreamRoute } from "../mesh/stream-route.ts";
-import { streamRoute } from "../traffic/mesh.fake.ts";
 import { streamRouteFor } from "./stream-match.ts";
 
 const SEED = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 31));

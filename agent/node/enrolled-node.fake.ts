@@ -1,8 +1,8 @@
 // tests · an enrollment on a node of plain state, with what tests do to it: the mesh changes, a keeper comes.
 import type { TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { workload } from "../traffic/mesh.fake.ts";
 import { FakeNode } from "./enrollment.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 

@@ -1,7 +1,7 @@
 // enrollment.ts against a node of plain state: pods that begin, of which the mesh says nothing yet or something else than their namespaces.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { service, workload } from "../traffic/mesh.fake.ts";
+import { service, workload } from "../mesh/mesh.fake.ts";
 import { api, setUp, until, web } from "./enrolled-node.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 

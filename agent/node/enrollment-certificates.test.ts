@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { workload } from "../traffic/mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import { api, setUp, until, web } from "./enrolled-node.fake.ts";
 
 describe("a pod without a certificate", () => {

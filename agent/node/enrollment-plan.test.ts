@@ -1,8 +1,8 @@
 // enrollment-plan.ts: desired and present pods → the steps that may be carried out now.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { workload } from "../traffic/mesh.fake.ts";
 import {
   desiredPods,
   type EnrollmentStep,

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { Dice } from "../../test/policy/dice.ts";
+import { Dice } from "../../test/support/dice.ts";
 import { loadConfig } from "../config/load.ts";
 import { FakeCluster } from "../control/kubernetes/cluster.fake.ts";
 import { watchedKinds } from "../control/kubernetes/watched-kinds.ts";

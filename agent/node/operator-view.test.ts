@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { CertificateView } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
+import { peerAuthentication, policy, ruleFor, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation } from "../mesh/policies.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { Log } from "../observe/log.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { LimitBuffers } from "../threads/limit-buffers.ts";
-import { peerAuthentication, policy, ruleFor, workload } from "../traffic/mesh.fake.ts";
 import { type OperatorViewParts, operatorView } from "./operator-view.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });

@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
 import { RouteTables } from "../l7/route-tables.ts";
+import { FakeMesh, httpRoute, routeBackend, service, streamRoute, workload } from "../mesh/mesh.fake.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
-import { FakeMesh, httpRoute, routeBackend, seeded, service, streamRoute, workload } from "../traffic/mesh.fake.ts";
 import type { RequestWorld } from "./forwarded-request.ts";
 import { planMirror } from "./plan-mirrors.ts";
 import { planRequest } from "./plan-request.ts";

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
+import { service, workload } from "../mesh/mesh.fake.ts";
 import type { ServiceEndpoint } from "../mesh/snapshot.ts";
 import { MeshStore } from "../mesh/store.ts";
-import { seeded, service, workload } from "../traffic/mesh.fake.ts";
 import { candidatesIn, candidatesOf } from "./candidates.ts";
 
 const web = workload("web", { ports: { http: 8080 } });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomFillSync } from "node:crypto";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { workload } from "../traffic/mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import {
   baggageOf,
   forwardedOf,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { workload } from "../traffic/mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import { certificateFacts, plaintextFacts, sameNodeFacts } from "./connection-facts.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { describe, test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
 import type { HashTable } from "../mesh/traffic-policy.ts";
-import { seeded } from "../traffic/mesh.fake.ts";
 import { endpointOfKey } from "./consistent-hash.ts";
 import type { Candidate } from "./endpoints.ts";
 import { hashKeyOf } from "./hash-key.ts";

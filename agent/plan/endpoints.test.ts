@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { seeded } from "../../test/support/dice.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { LoadBalancing, LocalityPreference } from "../mesh/service.ts";
-import { seeded, workload } from "../traffic/mesh.fake.ts";
 import { type Candidate, type Choice, chooseEndpoint, rankOf } from "./endpoints.ts";
 
 const even: LoadBalancing = { preference: [], mode: "unspecified", health: "only-healthy" };

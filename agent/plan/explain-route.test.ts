@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { HttpMatch } from "../mesh/http-rule.ts";
+import { FakeMesh, httpRoute, httpRule, policy, routeBackend, service, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation } from "../mesh/policies.ts";
 import type { TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { callerOrder } from "../policy/judgement-order.ts";
-import { FakeMesh, httpRoute, httpRule, policy, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
 import type { EjectedEndpoint } from "./ejection.ts";
 import { explainRequest, requestOf } from "./explain-request.ts";
 

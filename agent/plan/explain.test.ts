@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, streamRoute, workload } from "../mesh/mesh.fake.ts";
 import { lineText, nowhere } from "../mesh/source-ref.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { limit } from "../policy/policy.fake.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, streamRoute, workload } from "../traffic/mesh.fake.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { explainRequest, requestOf } from "./explain-request.ts";
 import type { LetInOfNode } from "./node-access.ts";

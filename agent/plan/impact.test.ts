@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { FakeMesh, peerAuthentication, policy, ruleFor, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation } from "../mesh/policies.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, workload } from "../traffic/mesh.fake.ts";
 import { impactOf, type ShownConnection } from "./impact.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });

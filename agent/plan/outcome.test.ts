@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { constants } from "node:os";
 import { test } from "node:test";
 import type { CloseCause, Closed } from "../engine/events.ts";
-import { workload } from "../traffic/mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import { endingOf } from "./outcome.ts";
 
 const closed = (cause: CloseCause, given: Partial<Closed> = {}): Closed => ({

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { FakeMesh, peerAuthentication, policy, ruleFor, workload } from "../mesh/mesh.fake.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import { evaluatorOf, judgeOf } from "../policy/evaluate.ts";
 import { limit } from "../policy/policy.fake.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, workload } from "../traffic/mesh.fake.ts";
 import { plaintextFacts, sameNodeFacts } from "./connection-facts.ts";
 import { permissionKey, permissionOf, revocationOf } from "./permission.ts";
 

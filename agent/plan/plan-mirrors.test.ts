@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
 import { RouteTables } from "../l7/route-tables.ts";
 import { type FieldEdits, type HttpRule, noEdits, type RouteMirror } from "../mesh/http-rule.ts";
+import { FakeMesh, httpRoute, policy, routeBackend, service, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation } from "../mesh/policies.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
-import { FakeMesh, httpRoute, policy, routeBackend, seeded, service, workload } from "../traffic/mesh.fake.ts";
 import type { RequestWorld, RoutedFacts } from "./forwarded-request.ts";
 import { isDrawn, type MirrorPlan, planMirror } from "./plan-mirrors.ts";
 import { planRequest } from "./plan-request.ts";

@@ -2,8 +2,8 @@
 // the caller's identity.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type FakeMesh, httpRoute, policy, routeBackend, service, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation } from "../mesh/policies.ts";
-import { type FakeMesh, httpRoute, policy, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
 import { answer, called, forwarded, near, parent, plan, to, web, world } from "../traffic/planned-request.fake.ts";
 import { clientNeedOf } from "./client-need.ts";
 import { tokenOf } from "./session.ts";

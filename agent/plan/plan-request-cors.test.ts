@@ -1,7 +1,7 @@
 // Cross-origin sharing of a rule: preflights, and the answers that pages of other origins may read.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type FakeMesh, policy, routeBackend } from "../traffic/mesh.fake.ts";
+import { type FakeMesh, policy, routeBackend } from "../mesh/mesh.fake.ts";
 import { answer, forwarded, type Given, plan, to } from "../traffic/planned-request.fake.ts";
 
 test("a preflight is answered, and other requests go on and share their response", () => {

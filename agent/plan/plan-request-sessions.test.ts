@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { HttpRule } from "../mesh/http-rule.ts";
-import { FakeMesh, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMesh, routeBackend, service, workload } from "../mesh/mesh.fake.ts";
 import { asked, forwarded, to, under, world } from "../traffic/planned-request.fake.ts";
 import { planRequest } from "./plan-request.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MOST_TRIED } from "../l7/route-table.ts";
 import { RouteTables } from "../l7/route-tables.ts";
-import { FakeMesh, httpRoute, httpRule, routeBackend } from "../traffic/mesh.fake.ts";
+import { FakeMesh, httpRoute, httpRule, routeBackend } from "../mesh/mesh.fake.ts";
 import { answer, asked, called, forwarded, parent, plan, to, under, world } from "../traffic/planned-request.fake.ts";
 import { planRequest } from "./plan-request.ts";
 

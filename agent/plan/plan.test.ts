@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { FakeMesh, service, workload } from "../mesh/mesh.fake.ts";
 import type { Decision } from "../policy/decision.ts";
-import { allow, deny, FakeMesh, seeded, service, workload } from "../traffic/mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import { type PlanWorld, planInbound, planOutbound, sourceAddressFor } from "./plan.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
+import { FakeMesh, httpRoute, service, streamRoute, workload } from "../mesh/mesh.fake.ts";
 import type { Service } from "../mesh/service.ts";
 import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { FakeMesh, httpRoute, seeded, service, streamRoute, workload } from "../traffic/mesh.fake.ts";
 import { clientNeedOf } from "./client-need.ts";
 import { claimantsOf, type Route, type RouteWorld, routeOf } from "./route.ts";
 

@@ -2,6 +2,7 @@
 import { requestFacts } from "../l7/request-facts.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import type { LimitPolicy } from "../mesh/limit-policy.ts";
+import { workload as meshWorkload } from "../mesh/mesh.fake.ts";
 import {
   type AuthorizationPolicy,
   type Condition,
@@ -17,7 +18,7 @@ import type { Service } from "../mesh/service.ts";
 import { parseSpiffeId, type SpiffeId } from "../mesh/spiffe-id.ts";
 import { MeshStore } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision } from "./decision.ts";
+import type { Decision, DenyReason } from "./decision.ts";
 import { judgeOf } from "./evaluate.ts";
 
 const from = { file: "mesh.yaml", line: 7, column: 3 };
@@ -71,31 +72,12 @@ export function identity(principal: string): SpiffeId {
   return id;
 }
 
+/** `shop/api` at 10.0.0.2. */
 export function workload(fields: Partial<Workload>): Workload {
-  return {
-    uid: "c//Pod/shop/api",
-    podUid: "",
-    name: "api",
-    namespace: "shop",
-    addresses: ["10.0.0.2"],
-    node: "n1",
-    network: "",
-    cluster: "c",
-    identity: identity("cluster.local/ns/shop/sa/api"),
-    labels: { app: "api" },
-    protocol: "hbone",
-    ports: {},
-    probePorts: null,
-    removesProxyHeaders: false,
-    healthy: true,
-    locality: { region: "", zone: "", subzone: "" },
-    weight: 1,
-    workloadName: "api",
-    canonicalName: "api",
-    canonicalRevision: "latest",
-    from,
-    ...fields,
-  };
+  return meshWorkload("api", {
+    ...{ uid: "c//Pod/shop/api", podUid: "", cluster: "c", canonicalRevision: "latest", from },
+    ...{ addresses: ["10.0.0.2"], ...fields },
+  });
 }
 
 /** cluster.local/ns/shop/sa/web over mTLS to shop/api:8080. */
@@ -170,3 +152,9 @@ export function storeOf(
   ]);
   return mesh;
 }
+
+const plain = { layer: "L4", decidedBy: null, audited: [], dryRunDenied: [], steps: [] } as const;
+
+/** What a judge says that has looked at nothing. */
+export const allow: Decision = { verdict: "allow", ...plain };
+export const deny = (reason: DenyReason): Decision => ({ verdict: "deny", reason, nearestMiss: [], ...plain });

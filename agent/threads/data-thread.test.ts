@@ -4,7 +4,7 @@ import { openSync, readdirSync } from "node:fs";
 import { describe, type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { workload } from "../traffic/mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import { newSharedState } from "../traffic/shared-state.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
 

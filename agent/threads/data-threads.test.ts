@@ -5,8 +5,8 @@ import { connect } from "node:net";
 import { describe, type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { duplicate, listenSocket } from "../engine/addon.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
-import { workload } from "../traffic/mesh.fake.ts";
 import { type AgentMessage, DataThreads, type PodMessage } from "./data-threads.ts";
 
 const web = workload("web", { addresses: ["127.0.0.1"] });

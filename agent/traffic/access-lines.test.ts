@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { accessLine } from "../observe/access-log.ts";
-import { deny } from "./mesh.fake.ts";
+import { deny } from "../policy/policy.fake.ts";
 import { Bench } from "./traffic.fake.ts";
 
 /** Keys of ours: they follow ztunnel's in each line. */

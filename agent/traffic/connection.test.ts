@@ -4,8 +4,8 @@ import type { CloseCause } from "../engine/events.ts";
 import { connectionRecord, type Outcome } from "../observe/record.ts";
 import { Recorder } from "../observe/recorder.ts";
 import type { Decision } from "../policy/decision.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import { Connection } from "./connection.ts";
-import { allow, deny } from "./mesh.fake.ts";
 
 const ref = { conn: 3, generation: 2 };
 const ends = { source: { address: "10.0.0.1", port: 1 }, destination: { address: "10.0.0.2", port: 80 } };

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
 import type { Candidate } from "../plan/endpoints.ts";
 import { chooseEndpoint } from "../plan/endpoints.ts";
 import { EndpointCosts } from "./endpoint-costs.ts";
-import { seeded } from "./mesh.fake.ts";
 
 type Behaviour = { readonly latencyMs: number; readonly fails: number };
 const healthy: Behaviour = { latencyMs: 5, fails: 0 };

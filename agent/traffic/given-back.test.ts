@@ -3,14 +3,15 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
+import { seeded } from "../../test/support/dice.ts";
 import type { Answer } from "../engine/answers.ts";
 import type { ConnRef, EngineEvent, RequestEnded } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
+import { FakeMesh, httpRoute, routeBackend, service, workload } from "../mesh/mesh.fake.ts";
 import { nowhere } from "../mesh/source-ref.ts";
 import type { TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { EjectionCells } from "./ejection-cells.ts";
-import { FakeMesh, httpRoute, routeBackend, seeded, service, workload } from "./mesh.fake.ts";
 import { newSharedState, type SharedState } from "./shared-state.ts";
 import { Bench, near, web } from "./traffic.fake.ts";
 import { UnderWayCells } from "./under-way-cells.ts";

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { EngineEvent } from "../engine/events.ts";
-import { allow } from "./mesh.fake.ts";
+import { allow } from "../policy/policy.fake.ts";
 import { api, Bench } from "./traffic.fake.ts";
 
 const CONNECTIONS = 20_000;

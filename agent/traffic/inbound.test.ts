@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { ConnectRequest } from "../engine/events.ts";
-import { deny } from "./mesh.fake.ts";
+import { deny } from "../policy/policy.fake.ts";
 import { api, Bench, web } from "./traffic.fake.ts";
 
 describe("a CONNECT", () => {

@@ -1,7 +1,8 @@
 // Copies of routed requests: over which origins they go, what ends them, and that their requests never wait for them.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { allow, deny, routeBackend } from "./mesh.fake.ts";
+import { routeBackend } from "../mesh/mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import { policyChanged, Routed } from "./routed-request.fake.ts";
 import { near } from "./traffic.fake.ts";
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import test from "node:test";
-import { Dice } from "../../test/policy/dice.ts";
+import { Dice } from "../../test/support/dice.ts";
 import { OpenRequests } from "./open-requests.ts";
 
 test("what is added is found until it is removed, the oldest first, in any order", () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { seeded } from "../../test/support/dice.ts";
 import { ORLOP_MOST_ORIGIN } from "../abi.ts";
 import type { Origin } from "../engine/answers.ts";
-import { seeded } from "./mesh.fake.ts";
 import { type OriginRoute, Origins } from "./origins.ts";
 
 function engine() {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { deny, streamRoute, workload } from "./mesh.fake.ts";
+import { streamRoute, workload } from "../mesh/mesh.fake.ts";
+import { deny } from "../policy/policy.fake.ts";
 import { api, Bench, near, web } from "./traffic.fake.ts";
 
 describe("a captured connection", () => {

@@ -1,11 +1,12 @@
 // tests · a mesh of a caller, a Service with routes, and pods here and elsewhere; a request of the caller, and what is planned of it.
 import assert from "node:assert/strict";
+import { seeded } from "../../test/support/dice.ts";
 import { RouteTables } from "../l7/route-tables.ts";
 import type { HttpMatch, HttpRoute, HttpRule, RouteBackend } from "../mesh/http-rule.ts";
+import { FakeMesh, httpRoute, service, workload } from "../mesh/mesh.fake.ts";
 import type { RequestPlan, RequestWorld, RoutedFacts } from "../plan/forwarded-request.ts";
 import { planRequest } from "../plan/plan-request.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
-import { FakeMesh, httpRoute, seeded, service, workload } from "./mesh.fake.ts";
 
 export const web = workload("web", { addresses: ["10.0.0.1"] });
 export const near = workload("near", { addresses: ["10.0.0.3"] });

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ConnRef } from "../engine/events.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { deny, workload } from "./mesh.fake.ts";
+import { deny } from "../policy/policy.fake.ts";
 import type { Change } from "./rejudge.ts";
 import { api, Bench, near, web } from "./traffic.fake.ts";
 

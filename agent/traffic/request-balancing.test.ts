@@ -1,8 +1,8 @@
 // Which endpoint of a Service a routed request goes to, seen over many requests: by cost, and by what ignores cost.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { RequestBalancing } from "../mesh/traffic-policy.ts";
-import { workload } from "./mesh.fake.ts";
 import { Routed } from "./routed-request.fake.ts";
 
 describe("requests are balanced for each caller", () => {

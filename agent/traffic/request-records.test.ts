@@ -8,7 +8,7 @@ import type { ConnRef, RequestEnded } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { requestRowWidth } from "../observe/request-series.ts";
-import { allow, deny } from "./mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import { Bench } from "./traffic.fake.ts";
 
 type Outcome = RequestEnded["outcome"];

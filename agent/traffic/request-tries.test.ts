@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Answer } from "../engine/answers.ts";
-import { allow, deny, workload } from "./mesh.fake.ts";
+import { workload } from "../mesh/mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import { policyChanged, Routed } from "./routed-request.fake.ts";
 import { near } from "./traffic.fake.ts";
 

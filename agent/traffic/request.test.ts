@@ -5,7 +5,7 @@ import { RequestFields } from "../engine/request-fields.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { RequestRecord } from "../observe/request-record.ts";
 import type { Settled } from "../policy/decision.ts";
-import { allow, deny } from "./mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import type { Change } from "./rejudge.ts";
 import { Bench } from "./traffic.fake.ts";
 

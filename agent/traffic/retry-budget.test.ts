@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
-import { seeded } from "./mesh.fake.ts";
+import { seeded } from "../../test/support/dice.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { RetryCells } from "./retry-cells.ts";
 

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import type { Answer, Forward } from "../engine/answers.ts";
 import type { ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
+import { httpRoute, routeBackend, service } from "../mesh/mesh.fake.ts";
 import type { RequestBalancing } from "../mesh/traffic-policy.ts";
 import type { TryEnd } from "../plan/retry.ts";
-import { httpRoute, routeBackend, service } from "./mesh.fake.ts";
 import type { Change } from "./rejudge.ts";
 import { Bench } from "./traffic.fake.ts";
 

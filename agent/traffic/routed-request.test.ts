@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { RequestFields } from "../engine/request-fields.ts";
 import { noEdits } from "../mesh/http-rule.ts";
+import type { httpRoute } from "../mesh/mesh.fake.ts";
 import type { TryEnd } from "../plan/retry.ts";
-import { allow, deny, type httpRoute } from "./mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import { policyChanged, Routed, vip } from "./routed-request.fake.ts";
 import { near, web } from "./traffic.fake.ts";
 

@@ -1,16 +1,19 @@
 // tests · a whole data thread's traffic on a fake engine: a fake clock, a recorder that keeps everything, a judge that tests set.
+
+import { seeded } from "../../test/support/dice.ts";
 import type { Answer } from "../engine/answers.ts";
 import { FakeEngine } from "../engine/engine.fake.ts";
 import type { Accepted, CloseCause, Closed, ConnectRequest, ConnRef } from "../engine/events.ts";
 import type { PeerIdentity } from "../identity/peer-certificate.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { FakeMesh, service, workload } from "../mesh/mesh.fake.ts";
 import { parseSpiffeId } from "../mesh/spiffe-id.ts";
 import type { ConnectionRecord, Outcome } from "../observe/record.ts";
 import { Recorder } from "../observe/recorder.ts";
 import type { RequestRecord } from "../observe/request-record.ts";
 import type { Decision } from "../policy/decision.ts";
-import { allow, FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
+import { allow } from "../policy/policy.fake.ts";
 import type { TrafficOptions } from "./options.ts";
 import { createTraffic, type Traffic } from "./traffic.ts";
 

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { CloseCause, ConnRef } from "../engine/events.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { Decision } from "../policy/decision.ts";
-import { allow, deny, workload } from "./mesh.fake.ts";
+import { allow, deny } from "../policy/policy.fake.ts";
 import type { Change } from "./rejudge.ts";
 import { Bench, web } from "./traffic.fake.ts";
 

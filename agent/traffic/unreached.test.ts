@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
-import { deny } from "./mesh.fake.ts";
+import { deny } from "../policy/policy.fake.ts";
 import { api, Bench, near } from "./traffic.fake.ts";
 import { REACH_LIMIT_MS } from "./unreached.ts";
 

@@ -1,10 +1,10 @@
 // The room with the real store and the real evaluator: what a change of the mesh does to connections that are open.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { peerAuthentication, policy, ruleFor, service } from "../mesh/mesh.fake.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { peerAuthentication, policy, ruleFor, service } from "./mesh.fake.ts";
 import { api, Bench, near, web } from "./traffic.fake.ts";
 
 function whole() {

@@ -1,6 +1,6 @@
 // bench · what a bystander notices of peers that abuse HTTP/2 at the pod that it calls, against the same without them.
 import { fileURLToPath } from "node:url";
-import { until } from "../../demo/mesh-run.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import { type Running, tail } from "../../test/box/process.ts";
 import type { Figures } from "../figures/pairs.ts";
 import { type LoadPlan, runLoad } from "../load/load.ts";

@@ -1,6 +1,6 @@
 // bench · what a captured pod pays for a destination outside the mesh, against a pod of the same node that is in no mesh.
 import { setTimeout as sleep } from "node:timers/promises";
-import { view } from "../../demo/mesh-run.ts";
+import { view } from "../../demo/mesh/mesh-run.ts";
 import type { Pod } from "../../test/box/cluster.ts";
 import type { Running } from "../../test/box/process.ts";
 import type { Figures } from "../figures/pairs.ts";

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { version } from "../../agent/process/version.ts";
-import { pidOf, startMesh } from "../../demo/mesh-run.ts";
+import { pidOf, startMesh } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
 import type { Figures } from "../figures/pairs.ts";

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { version } from "../../agent/process/version.ts";
-import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
+import { pidOf, startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
 import { startLoad, type Target } from "../load/load.ts";
 import { signLeaf } from "../world/certificates.ts";

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { until } from "../../demo/mesh-run.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import type { Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
 import { signLeaf } from "../world/certificates.ts";

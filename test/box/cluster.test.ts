@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { call, startServers } from "../../demo/pods.ts";
+import { call, startServers } from "../../demo/app/roles.ts";
 import { type Cluster, type ClusterSpec, createCluster } from "./cluster.ts";
 import { cgroup2Mount, sweepDeadBoxes } from "./host.ts";
 

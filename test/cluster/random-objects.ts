@@ -1,7 +1,7 @@
 // test cluster · random changes of a cluster's objects through its API, repeatable from a seed as far as the server's answers are.
 import { readFileSync } from "node:fs";
 import { parseAllDocuments } from "yaml";
-import type { Dice } from "../policy/dice.ts";
+import type { Dice } from "../support/dice.ts";
 import { type Answer, type Method, send } from "./api.ts";
 import { gatewayDefinition } from "./gateway-definitions.ts";
 import { POD_IMAGE } from "./plan.ts";

@@ -14,7 +14,7 @@ import { KubernetesSource } from "../../agent/control/kubernetes/source.ts";
 import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
 import { installDebian } from "../peers/support/debian.ts";
 import { built } from "../peers/support/projects.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { makeAccount, revoke, tokenOf } from "./agent-account.ts";
 import { ask } from "./api.ts";
 import { startCluster, stopCluster } from "./cluster.ts";

@@ -1,7 +1,7 @@
 // start-cost.ts over starts whose cost is known.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { addedAt, isMet, placebo, rankOf, type StartPair } from "./start-cost.ts";
 
 /** Starts of 300 ms and an exponential tail, while the machine is slow for both of a pair in every tenth. */

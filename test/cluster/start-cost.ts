@@ -1,5 +1,5 @@
 // test cluster · what the mesh adds to the start of a pod, from pairs of starts that follow each other, with the error of that figure. Pure.
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 
 /** Times of two pods that were started one right after the other, ms. */
 export type StartPair = { readonly inMesh: number; readonly outside: number };

@@ -2,9 +2,9 @@
 // answer from it was captured, and went through both agents.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
-import { until, view } from "../../demo/mesh-run.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Finished } from "../box/process.ts";
 import { uri } from "../support/hostile-certificates.ts";
 import { type Journey, keyPem, speakHbone, startJourney } from "../support/journey-box.ts";

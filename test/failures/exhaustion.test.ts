@@ -1,9 +1,9 @@
 // Table A of docs/reference/failures.md, on a whole mesh: peers that hold what they do not use (A12), descriptors that run out (A13).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
-import { call, startPing } from "../../demo/pods.ts";
+import { call, startPing } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { pidOf, readiness, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Node, orlopMain } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 import { openMany } from "../support/many.ts";

@@ -2,9 +2,9 @@
 // the same rule (C10).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { apiService, demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
-import { until, view } from "../../demo/mesh-run.ts";
-import { call, startPing } from "../../demo/pods.ts";
+import { call, startPing } from "../../demo/app/roles.ts";
+import { apiService, demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 import { openMany } from "../support/many.ts";
 

@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { asCaptured, startCapture } from "../../demo/capture.ts";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
-import { call, startPing } from "../../demo/pods.ts";
-import { readWire } from "../../demo/wire.ts";
+import { call, startPing } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { pidOf, readiness, until, view } from "../../demo/mesh/mesh-run.ts";
+import { asCaptured, startCapture } from "../../demo/wire/capture.ts";
+import { readWire } from "../../demo/wire/wire.ts";
 import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 import {

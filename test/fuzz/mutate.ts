@@ -1,16 +1,12 @@
 // fuzz · random changes of an input, out of a seed. Pure.
+import { seededBits } from "../support/dice.ts";
 
-/** mulberry32: small, and the same everywhere. A whole number below `limit`. */
+/** A whole number below `limit`. */
 export type Random = (limit: number) => number;
 
 export function seeded(seed: number): Random {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
+  const bits = seededBits(seed);
+  return (limit) => bits() % limit;
 }
 
 const interesting = [0, 1, 0x20, 0x2e, 0x3a, 0x7f, 0x80, 0x81, 0x82, 0x84, 0xfe, 0xff];

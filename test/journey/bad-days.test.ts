@@ -10,12 +10,12 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startMesh, until, view } from "../../demo/mesh-run.ts";
-import { call, startChurn, startServers } from "../../demo/pods.ts";
+import { call, startChurn, startServers } from "../../demo/app/roles.ts";
+import { startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import { type Running, tail } from "../box/process.ts";
-import { Dice } from "../policy/dice.ts";
 import { type ApiChange, type ApiPod, ClusterApi, podObject, runningPod } from "../support/cluster-api.ts";
+import { Dice } from "../support/dice.ts";
 import {
   giveAddress,
   type Holdings,

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { exits } from "../../agent/cli/output.ts";
-import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
-import { until, view } from "../../demo/mesh-run.ts";
-import { call, type Pinger, startPing } from "../../demo/pods.ts";
+import { call, type Pinger, startPing } from "../../demo/app/roles.ts";
+import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Node } from "../box/cluster.ts";
 import type { Finished } from "../box/process.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";

@@ -1,8 +1,8 @@
 // The server application sees the port that its client has bound, where that may be had; else another, and the call succeeds.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { appPorts } from "../../demo/app-server.ts";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { appPorts } from "../../demo/app/server.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import type { Pod } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
+import { pidOf, startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import { createCluster } from "../box/cluster.ts";
 import { type ApiChange, ClusterApi, runningPod } from "../support/cluster-api.ts";
 

@@ -10,7 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { OWN_CONFLIST, PLUGIN } from "../../agent/cni/conflist.ts";
-import { startMesh, until, view } from "../../demo/mesh-run.ts";
+import { startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 import { type ApiChange, ClusterApi, runningPod } from "../support/cluster-api.ts";

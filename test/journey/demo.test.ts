@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { until } from "../../demo/mesh-run.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import { cgroup2Mount } from "../box/host.ts";
 
 const demoMain = fileURLToPath(new URL("../../demo/main.ts", import.meta.url));

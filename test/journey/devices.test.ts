@@ -1,7 +1,7 @@
 // Sockets bound to a device, and link-local addresses: each is served, or refused at once.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

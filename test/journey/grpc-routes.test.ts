@@ -2,7 +2,7 @@
 // callee's policy judges what arrives.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { view } from "../../demo/mesh-run.ts";
+import { view } from "../../demo/mesh/mesh-run.ts";
 import type { Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import type { GrpcAsked, GrpcHeard } from "../support/grpc-caller.ts";

@@ -1,7 +1,7 @@
 // Requests of HTTP/2 and gRPC are judged, each for itself, with the caller's proved identity: on one node and across nodes.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { accessLog, until } from "../../demo/mesh-run.ts";
+import { accessLog, until } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import type { GrpcAsked, GrpcHeard } from "../support/grpc-caller.ts";
 import { LineCaller, rewriteMesh, serve, supportProgram } from "../support/journey-acts.ts";

@@ -2,8 +2,8 @@
 // and table D).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { demoNodes, identityOf, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import type { PeerAnswer, PeerRequest } from "../support/hbone-peer.ts";
 import {
   CLIENT_AUTH,

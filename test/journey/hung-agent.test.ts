@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { until } from "../../demo/mesh-run.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

@@ -2,7 +2,7 @@
 // admits exactly so many, however long the test takes.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
+import { type AccessEntry, accessLog, until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { orlopOn, requestRecord, serve, supportProgram } from "../support/journey-acts.ts";

@@ -4,9 +4,9 @@ import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
-import { logSince } from "../../demo/mesh-box.ts";
-import { call, greet, transfer } from "../../demo/pods.ts";
+import { call, greet, transfer } from "../../demo/app/roles.ts";
+import { logSince } from "../../demo/mesh/mesh-box.ts";
+import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

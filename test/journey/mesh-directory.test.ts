@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
-import { startMesh, until, view } from "../../demo/mesh-run.ts";
-import { call, startPing, startServers } from "../../demo/pods.ts";
+import { call, startPing, startServers } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster } from "../box/cluster.ts";
 
 const ECHO = 8080;

@@ -5,7 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { accessLog, until } from "../../demo/mesh-run.ts";
+import { accessLog, until } from "../../demo/mesh/mesh-run.ts";
 import type { Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { type Running, tail } from "../box/process.ts";

@@ -2,8 +2,8 @@
 // there, at both ends; and what is still allowed goes on.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
-import { call, startPing } from "../../demo/pods.ts";
+import { call, startPing } from "../../demo/app/roles.ts";
+import { pidOf, readiness, until, view } from "../../demo/mesh/mesh-run.ts";
 import { initial, isJoined, joinedMesh, joinedNodes } from "../support/joined-mesh.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

@@ -6,9 +6,9 @@ import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { exits } from "../../agent/cli/output.ts";
-import { initialState, type MeshState, meshText } from "../../demo/mesh.ts";
-import { accessLog, pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
-import { startServers } from "../../demo/pods.ts";
+import { startServers } from "../../demo/app/roles.ts";
+import { initialState, type MeshState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { accessLog, pidOf, startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Node, orlopMain } from "../box/cluster.ts";
 import type { Finished, Running } from "../box/process.ts";
 

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { until, view } from "../../demo/mesh-run.ts";
-import { call, startPing } from "../../demo/pods.ts";
+import { call, startPing } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const PORT = 8077;

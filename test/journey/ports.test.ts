@@ -1,8 +1,8 @@
 // A pod may dial any port it likes, ours too: nothing answers that was not meant for it (E1).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { startMesh, view } from "../../demo/mesh-run.ts";
-import { call, startPing, startServers } from "../../demo/pods.ts";
+import { call, startPing, startServers } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { startMesh, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import { buildPrevious } from "../support/revision.ts";
 

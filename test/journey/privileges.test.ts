@@ -4,9 +4,9 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setOf } from "../../agent/process/libc.ts";
 import { keeperLives, keeperStarts } from "../../agent/process/privileges.ts";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { pidOf } from "../../demo/mesh-run.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { pidOf } from "../../demo/mesh/mesh-run.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

@@ -2,7 +2,7 @@
 // fails is left out, a single request at a time finds out whether it serves again, and then it is used.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { accessLog, until, view } from "../../demo/mesh-run.ts";
+import { accessLog, until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { tail } from "../box/process.ts";

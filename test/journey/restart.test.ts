@@ -5,11 +5,11 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { asCaptured, startCapture } from "../../demo/capture.ts";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { readiness, until } from "../../demo/mesh-run.ts";
-import { call, startChurn } from "../../demo/pods.ts";
-import { readWire } from "../../demo/wire.ts";
+import { call, startChurn } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { readiness, until } from "../../demo/mesh/mesh-run.ts";
+import { asCaptured, startCapture } from "../../demo/wire/capture.ts";
+import { readWire } from "../../demo/wire/wire.ts";
 import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

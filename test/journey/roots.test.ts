@@ -5,9 +5,9 @@ import { chownSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newRootPem } from "../../agent/identity/csr.ts";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { logSince } from "../../demo/mesh-box.ts";
-import { call, type Pinger, startChurn, startPing } from "../../demo/pods.ts";
+import { call, type Pinger, startChurn, startPing } from "../../demo/app/roles.ts";
+import { logSince } from "../../demo/mesh/mesh-box.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { AGENT_UID } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

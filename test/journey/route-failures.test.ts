@@ -2,7 +2,7 @@
 // faults of a rule, and a node without an agent.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type AccessEntry, accessLog, until } from "../../demo/mesh-run.ts";
+import { type AccessEntry, accessLog, until } from "../../demo/mesh/mesh-run.ts";
 import type { Node } from "../box/cluster.ts";
 import { wireAddresses } from "../box/network.ts";
 import { orlopOn, serve, supportProgram, whileAgentHangs } from "../support/journey-acts.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { until, view } from "../../demo/mesh-run.ts";
+import { until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host, Node, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import type { Running } from "../box/process.ts";

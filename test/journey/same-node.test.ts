@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { accessLog, pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
-import { call, startPing, transfer } from "../../demo/pods.ts";
+import { call, startPing, transfer } from "../../demo/app/roles.ts";
+import { accessLog, pidOf, readiness, until, view } from "../../demo/mesh/mesh-run.ts";
 import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes, mixed, near } from "../support/joined-mesh.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

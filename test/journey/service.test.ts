@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { initialState, type MeshState, meshText } from "../../demo/mesh.ts";
-import { until } from "../../demo/mesh-run.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { initialState, type MeshState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

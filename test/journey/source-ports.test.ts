@@ -1,7 +1,7 @@
 // A dial of the agent to an application has the client's address: its port is never a port of the client's own.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const RANGE = "40000 40099";

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { pidOf, until, view } from "../../demo/mesh-run.ts";
-import { call, startChurn, startPing } from "../../demo/pods.ts";
+import { call, startChurn, startPing } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { pidOf, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ONCE = 8084;

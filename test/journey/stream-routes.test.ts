@@ -2,7 +2,7 @@
 // server that TLS names, chooses who answers; nothing of TLS is opened on the way.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { type AccessEntry, accessLog, until } from "../../demo/mesh-run.ts";
+import { type AccessEntry, accessLog, until } from "../../demo/mesh/mesh-run.ts";
 import type { Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { tail } from "../box/process.ts";

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { asCaptured, startCapture } from "../../demo/capture.ts";
-import { accessLog, pidOf, readiness, startMesh, until, view } from "../../demo/mesh-run.ts";
-import { call, startPing, startServers } from "../../demo/pods.ts";
-import { readWire } from "../../demo/wire.ts";
+import { call, startPing, startServers } from "../../demo/app/roles.ts";
+import { accessLog, pidOf, readiness, startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
+import { asCaptured, startCapture } from "../../demo/wire/capture.ts";
+import { readWire } from "../../demo/wire/wire.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes } from "../support/joined-mesh.ts";

@@ -1,9 +1,9 @@
 // Plaintext that the kernel let pass without the agent ends when the port becomes STRICT or comes under policy (C14).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { until } from "../../demo/mesh-run.ts";
-import { call, startPing } from "../../demo/pods.ts";
+import { call, startPing } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

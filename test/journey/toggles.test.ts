@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { startCapture } from "../../demo/capture.ts";
-import { accessLog, until, view } from "../../demo/mesh-run.ts";
-import { startChurn } from "../../demo/pods.ts";
+import { startChurn } from "../../demo/app/roles.ts";
+import { accessLog, until, view } from "../../demo/mesh/mesh-run.ts";
+import { startCapture } from "../../demo/wire/capture.ts";
 import type { Cluster } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

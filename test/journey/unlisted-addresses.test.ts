@@ -1,9 +1,9 @@
 // Addresses of a pod that its Workload does not list, a second interface or docker in docker: judged as those that it lists.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { pidOf, readiness, until } from "../../demo/mesh-run.ts";
-import { call } from "../../demo/pods.ts";
+import { call } from "../../demo/app/roles.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { pidOf, readiness, until } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

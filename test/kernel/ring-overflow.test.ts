@@ -6,12 +6,12 @@ import { ORLOP_COUNT_EVENT_DROPPED, ORLOP_IN_PASS } from "../../agent/abi.ts";
 import { KernelMap, RingBuffer } from "../../agent/engine/addon.ts";
 import type { LentMaps } from "../../agent/engine/keeper-client.ts";
 import { KernelWatch } from "../../agent/kernel/kernel-watch.ts";
+import { workload } from "../../agent/mesh/mesh.fake.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import type { Metric } from "../../agent/observe/metric.ts";
 import { RecordTotals } from "../../agent/observe/record-totals.ts";
 import type { RecordDeltas } from "../../agent/observe/recorder.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
-import { workload } from "../../agent/traffic/mesh.fake.ts";
 import { HookBench, POD_IDX, POD4 } from "./hook-bench.ts";
 
 const PORT = 8001;

@@ -4,7 +4,7 @@ import { randomInt } from "node:crypto";
 import test from "node:test";
 import type { Forward } from "../../agent/engine/answers.ts";
 import { grpcTimeoutMs } from "../../agent/l7/grpc-timeout.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, h2cApplication, h2cCaller, type OnStream } from "./h2c.ts";
 import { serves, to, ways } from "./origin-engine.ts";
 

@@ -4,7 +4,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
 import test from "node:test";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, h2cApplication, h2cCaller, type OnStream, response } from "./h2c.ts";
 
 import { endedOf, type Served, serves, to, ways } from "./origin-engine.ts";

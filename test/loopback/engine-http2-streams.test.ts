@@ -6,7 +6,7 @@ import net from "node:net";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestEnded } from "../../agent/engine/events.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { END_HEADERS, END_STREAM, frame, frameTypes, u32 } from "../support/h2-frames.ts";
 import { ask, h2cApplication, h2cCaller, response } from "./h2c.ts";
 import { headOf, RawCaller } from "./raw-h2c.ts";

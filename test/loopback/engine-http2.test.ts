@@ -4,7 +4,7 @@ import { createHash, randomBytes, randomInt } from "node:crypto";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestEnded, RequestEvent } from "../../agent/engine/events.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, h2cApplication, h2cCaller } from "./h2c.ts";
 import { reads, type Under, ways } from "./read-engine.ts";
 

@@ -6,7 +6,7 @@ import type http2 from "node:http2";
 import net from "node:net";
 import test from "node:test";
 import * as abi from "../../agent/abi.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask as askHttp2, h2cApplication, h2cCaller } from "./h2c.ts";
 import { copyTo, countOf, endsOf, listens, mirrored, until } from "./mirrored-engine.ts";
 import { ask, endedOf, serves, ways } from "./origin-engine.ts";

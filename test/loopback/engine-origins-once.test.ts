@@ -8,7 +8,7 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Answer } from "../../agent/engine/answers.ts";
 import type { TryFailed } from "../../agent/engine/events.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { refOf } from "./hbone-pair.ts";
 import { endedOf, serves, to, ways } from "./origin-engine.ts";
 import { serve } from "./support.ts";

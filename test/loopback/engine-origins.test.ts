@@ -5,7 +5,7 @@ import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
 import test from "node:test";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { refOf } from "./hbone-pair.ts";
 import { ask, endedOf, raw, saidUntil, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";

@@ -8,7 +8,7 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Answer } from "../../agent/engine/answers.ts";
 import type { ConnRef, EngineEvent } from "../../agent/engine/events.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { pair, refOf } from "./hbone-pair.ts";
 import { reads, ways } from "./read-engine.ts";
 import { dial, serve } from "./support.ts";

@@ -8,7 +8,7 @@ import type net from "node:net";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestEnded, RequestEvent } from "../../agent/engine/events.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { refOf } from "./hbone-pair.ts";
 import { application, forward, reads, type Under, ways } from "./read-engine.ts";
 import { ask, digest, ended } from "./read-requests.ts";

@@ -8,7 +8,7 @@ import net from "node:net";
 import test from "node:test";
 import { setImmediate as nextRound, setTimeout as sleep } from "node:timers/promises";
 import type { ConnRef } from "../../agent/engine/events.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { CLIENT, clientEngine, installBoth, refOf, SERVER } from "./hbone-pair.ts";
 import { peerServer } from "./http2-peer.ts";
 import { closedAtEnd, howItEnds, readAll, serve } from "./support.ts";

@@ -1,8 +1,9 @@
 // tests · a worker thread as a data thread is: its engine, its traffic, and what the threads of a node share. Its pod calls a Service of endpoints
 // on loopback, by a route. Says its listening port.
 import { parentPort, workerData } from "node:worker_threads";
+import { FakeMesh, httpRoute, service, workload } from "../../agent/mesh/mesh.fake.ts";
 import { Recorder } from "../../agent/observe/recorder.ts";
-import { allow, FakeMesh, httpRoute, service, workload } from "../../agent/traffic/mesh.fake.ts";
+import { allow } from "../../agent/policy/policy.fake.ts";
 import type { SharedState } from "../../agent/traffic/shared-state.ts";
 import { createTraffic } from "../../agent/traffic/traffic.ts";
 import { TestEngine } from "./test-engine.ts";

@@ -1,6 +1,6 @@
 // test model · steps of the model of connections: calls of every kind, and what changes who may call whom.
 import { setTimeout as sleep } from "node:timers/promises";
-import { until } from "../../demo/mesh-run.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import type { LinkKind } from "./holder.ts";
 import { type Call, type EndName, type PodName, podNames, ruleNames, withPod } from "./links-mesh.ts";
 import { type Link, type LinkStep, type LinksWorld, MPTCP_PORT, PLAIN_PORT, SETTLE_MS } from "./links-world.ts";

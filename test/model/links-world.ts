@@ -1,7 +1,7 @@
 // test model · two nodes, six pods, a host outside, and connections of every kind between them. After each step those that live
 // are those that a new call would be granted.
 import { setTimeout as sleep } from "node:timers/promises";
-import { until, view } from "../../demo/mesh-run.ts";
+import { until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 import { type LinkKind, LinkTable } from "./holder.ts";

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { until } from "../../demo/mesh-run.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import type { Node } from "../box/cluster.ts";
 import { podAddresses, podLines, vethLine } from "../box/network.ts";
 import { type Place, type Running, startAt, startNamespace, tail } from "../box/process.ts";

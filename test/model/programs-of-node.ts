@@ -1,7 +1,7 @@
 // test model · `orlop run` of the node under test: started, watched, and its two programs by their pids.
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { pidOf, until } from "../../demo/mesh-run.ts";
+import { pidOf, until } from "../../demo/mesh/mesh-run.ts";
 import { type Node, orlopMain } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 

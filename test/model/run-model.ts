@@ -1,5 +1,5 @@
 // test model · runs steps in a world: drawn from dice, or read from a trace; stops at the first violation.
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import type { Kind, ModelWorld } from "./kind.ts";
 import { drawStep, type Step, stepText } from "./step.ts";
 

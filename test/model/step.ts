@@ -1,5 +1,5 @@
 // test model · a step of a run. Plain data, drawn without looking at the world, so that a trace can be replayed and cut.
-import type { Dice } from "../policy/dice.ts";
+import type { Dice } from "../support/dice.ts";
 
 /** `who` and `n` mean what the kind makes of them: a pod, and whatever it has to choose. */
 export type Step = { readonly kind: string; readonly who: number; readonly n: number };

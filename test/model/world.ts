@@ -2,7 +2,7 @@
 // every answer in plaintext and every packet in the clear that nothing allowed is a violation.
 import { hash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { readiness, until, view } from "../../demo/mesh-run.ts";
+import { readiness, until, view } from "../../demo/mesh/mesh-run.ts";
 import { AGENT_UID, type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import { Expectations } from "./expectations.ts";
 import type { Kind, ModelWorld } from "./kind.ts";

@@ -7,7 +7,7 @@ import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { type Judge, judgeOf } from "../../agent/policy/evaluate.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import {
   authorizationPolicyJson,
   broken,

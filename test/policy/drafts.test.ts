@@ -13,7 +13,7 @@ import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { Lean } from "../../agent/mesh/thread-view.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, type OracleMesh } from "./oracle.ts";
 import { authorizationPolicyJson, type JsonObject, peerAuthenticationJson } from "./policy-json.ts";
 import { randomFacts, randomPeerAuthentication, randomPolicy, randomWorkloads, rootNamespace } from "./random-mesh.ts";

@@ -8,7 +8,7 @@ import { blank, ejectionReasons, FORGOTTEN_MS, PROBE_MS } from "../../agent/plan
 import { decode, EjectionCells, encode, MOST_CELLS } from "../../agent/traffic/ejection-cells.ts";
 import { EndpointHealth } from "../../agent/traffic/endpoint-health.ts";
 import { RateCells } from "../../agent/traffic/rate-cells.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { type FailingCallerOptions, failing, GOT, MOST, requestsTo } from "./failing-caller.ts";
 
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));

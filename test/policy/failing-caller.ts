@@ -1,13 +1,13 @@
 // A thread whose requests go to two endpoints, of which the first always fails, by a clock that all callers move: each request is one step. So
 // what happens depends on how the threads meet, and never on how fast this machine is.
 import { parentPort, workerData } from "node:worker_threads";
+import { service } from "../../agent/mesh/mesh.fake.ts";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import type { OutlierDetection } from "../../agent/mesh/traffic-policy.ts";
 import type { Candidate } from "../../agent/plan/endpoints.ts";
 import type { RequestsTo } from "../../agent/plan/forwarded-request.ts";
 import { EjectionCells } from "../../agent/traffic/ejection-cells.ts";
 import { EndpointHealth } from "../../agent/traffic/endpoint-health.ts";
-import { service } from "../../agent/traffic/mesh.fake.ts";
 import { RateCells } from "../../agent/traffic/rate-cells.ts";
 
 export type FailingCallerOptions = {

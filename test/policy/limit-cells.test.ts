@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { LimitCells, MOST_KEYS, type Rate } from "../../agent/policy/limit-cells.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import type { CallerOptions } from "./limit-caller.ts";
 
 const SECOND = 1_000_000_000n;

@@ -11,7 +11,7 @@ import { counts } from "../../agent/policy/compile-limit.ts";
 import { evaluatorOf } from "../../agent/policy/evaluate.ts";
 import { judgeRequest } from "../../agent/policy/judge-request.ts";
 import { RequestLimits, withLimits } from "../../agent/policy/limits.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask } from "./oracle.ts";
 import { randomFacts, randomPolicy, randomTrustDomain, randomWorkloads, rootNamespace } from "./random-mesh.ts";
 import { factsOf, randomRequest } from "./random-request.ts";

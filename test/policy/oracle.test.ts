@@ -9,7 +9,7 @@ import { MeshStore } from "../../agent/mesh/store.ts";
 import type { Decision, Miss, RuleRef } from "../../agent/policy/decision.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 import { evaluate } from "../../agent/policy/policy.fake.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
 import {
   randomFacts,

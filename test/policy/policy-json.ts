@@ -9,7 +9,7 @@ import type {
   Rule,
   Source,
 } from "../../agent/mesh/policies.ts";
-import type { Dice } from "./dice.ts";
+import type { Dice } from "../support/dice.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 export type JsonObject = { readonly [name: string]: Json };

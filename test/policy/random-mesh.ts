@@ -15,7 +15,8 @@ import type {
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import { spiffeId } from "../../agent/mesh/spiffe-id.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
-import { type Dice, randomMatch } from "./dice.ts";
+import type { Dice } from "../support/dice.ts";
+import { randomMatch } from "./random-match.ts";
 import { randomHeaderCondition, randomRequestFields } from "./random-request.ts";
 
 export const rootNamespace = "istio-system";

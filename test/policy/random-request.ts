@@ -3,7 +3,8 @@ import { requestFacts } from "../../agent/l7/request-facts.ts";
 import type { RequestFacts } from "../../agent/mesh/facts.ts";
 import type { Condition, Operation, PathMatch, StringMatch } from "../../agent/mesh/policies.ts";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
-import { type Dice, randomMatch } from "./dice.ts";
+import type { Dice } from "../support/dice.ts";
+import { randomMatch } from "./random-match.ts";
 import type { OracleRequest } from "./request-oracle.ts";
 
 const methods = ["GET", "GET", "POST", "DELETE", "get", "post", "PURGE"];

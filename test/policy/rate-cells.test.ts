@@ -8,7 +8,7 @@ import type { OutlierDetection } from "../../agent/mesh/traffic-policy.ts";
 import { type SeenRate, servedWorse } from "../../agent/plan/success-rate.ts";
 import { EjectionCells } from "../../agent/traffic/ejection-cells.ts";
 import { MOST_RATES, RateCells } from "../../agent/traffic/rate-cells.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { endpoints, FIRST, type RateCallerOptions, STEPS, SWEEPS } from "./rate-caller.ts";
 
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));

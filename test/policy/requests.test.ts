@@ -11,7 +11,7 @@ import type { Decision, RuleRef, Settled } from "../../agent/policy/decision.ts"
 import { type Evaluator, evaluatorOf } from "../../agent/policy/evaluate.ts";
 import { judgeRequest } from "../../agent/policy/judge-request.ts";
 import { evaluate } from "../../agent/policy/policy.fake.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
 import {
   randomFacts,

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { UnderWayCells } from "../../agent/traffic/under-way-cells.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import type { HoldingCallerOptions } from "./holding-caller.ts";
 
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));

@@ -8,7 +8,7 @@ import { weakenings } from "../../agent/control/weakens.ts";
 import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../agent/mesh/policies.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
-import { Dice } from "./dice.ts";
+import { Dice } from "../support/dice.ts";
 import { ask, type OracleMesh } from "./oracle.ts";
 import {
   randomFacts,

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { automatonOf } from "../../agent/l7/expression.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { randomExpression, randomText } from "./random-expressions.ts";
 
 const wanted = Number(process.env.ORLOP_EXPRESSIONS ?? 10_000);

@@ -9,7 +9,7 @@ import { missOf, type RoutedRequest, RouteTable } from "../../agent/l7/route-tab
 import { routesFor } from "../../agent/l7/route-view.ts";
 import { fullName } from "../../agent/mesh/full-name.ts";
 import type { HttpMatch } from "../../agent/mesh/http-rule.ts";
-import { Dice } from "../policy/dice.ts";
+import { Dice } from "../support/dice.ts";
 import { type AskedRequest, taken } from "./oracle.ts";
 import { randomAsked, randomNamespace, randomPort, randomRoutes } from "./random-routes.ts";
 

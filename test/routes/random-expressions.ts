@@ -1,5 +1,5 @@
 // Random regular expressions in RE2's words and, where JavaScript has words for the same, in JavaScript's; and texts that they may take.
-import type { Dice } from "../policy/dice.ts";
+import type { Dice } from "../support/dice.ts";
 
 /** null: JavaScript would mean something else, or has no words for it. */
 export type Words = { readonly re2: string; readonly js: string | null };

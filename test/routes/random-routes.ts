@@ -8,7 +8,7 @@ import {
   type ValueCondition,
 } from "../../agent/mesh/http-rule.ts";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
-import type { Dice } from "../policy/dice.ts";
+import type { Dice } from "../support/dice.ts";
 import type { AskedPort, AskedRequest } from "./oracle.ts";
 
 const namespaces = ["shop", "shop", "bank", "ops"];

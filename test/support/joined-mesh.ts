@@ -1,5 +1,5 @@
 // test support · a mesh in which pods of one node may be joined in the kernel: its nodes, its file, and how to tell.
-import type { CallResult } from "../../demo/app-client.ts";
+import type { CallResult } from "../../demo/app/client.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
+import { type AccessEntry, accessLog, until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host, Node } from "../box/cluster.ts";
 import { type Running, tail } from "../box/process.ts";
 

@@ -1,6 +1,6 @@
 // test support · many-connections.ts, driven from a test.
 import { fileURLToPath } from "node:url";
-import type { Target } from "../../demo/app-client.ts";
+import type { Target } from "../../demo/app/client.ts";
 import type { Host } from "../box/cluster.ts";
 import { tail } from "../box/process.ts";
 import type { ManyEnd, ManyUp } from "./many-connections.ts";

@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from "node:fs";
 import path from "node:path";
-import { pidOf, until } from "../../demo/mesh-run.ts";
+import { pidOf, until } from "../../demo/mesh/mesh-run.ts";
 import type { Host, Node } from "../box/cluster.ts";
 import { gatewayAddresses, vethLine } from "../box/network.ts";
 import { type Running, startAt, startNamespace, tail } from "../box/process.ts";

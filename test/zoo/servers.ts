@@ -2,7 +2,7 @@
 import { chownSync, cpSync, globSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { until } from "../../demo/mesh-run.ts";
+import { until } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host } from "../box/cluster.ts";
 import { tail } from "../box/process.ts";
 

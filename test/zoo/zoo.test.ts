@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { initialState, meshText } from "../../demo/mesh.ts";
-import { startMesh } from "../../demo/mesh-run.ts";
+import { initialState, meshText } from "../../demo/mesh/mesh-file.ts";
+import { startMesh } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Host, type Pod } from "../box/cluster.ts";
 import { alone, type Case, casesFor, type Place } from "./cases.ts";
 import { makeDatabases, startZoo } from "./servers.ts";

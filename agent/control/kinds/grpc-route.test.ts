@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { requestFacts } from "../../l7/request-facts.ts";
 import { RouteTable } from "../../l7/route-table.ts";
 import { routesFor } from "../../l7/route-view.ts";
 import type { HttpRoute } from "../../mesh/http-rule.ts";
-import { httpRoute } from "../../traffic/mesh.fake.ts";
+import { httpRoute } from "../../mesh/mesh.fake.ts";
 import { grpcRouteKind, toGrpcRoute } from "./grpc-route.ts";
 import { jsonValue } from "./json-value.ts";
 import { Report } from "./value.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { MeshStore } from "../../mesh/store.ts";
 import type { SourceStatus } from "../source.ts";
 import type { Ask } from "./api-answer.ts";

@@ -1,5 +1,5 @@
 // tests · an API server that has a history, and that answers in every way that servers, proxies and networks do.
-import type { Dice } from "../../../test/policy/dice.ts";
+import type { Dice } from "../../../test/support/dice.ts";
 import type { ApiAnswer, Ask } from "./api-answer.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { ClusterCopy } from "./copy.ts";
 import { type PackedChange, packed, readClusterCopy } from "./copy-file.ts";
 

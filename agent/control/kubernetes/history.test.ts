@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { MeshStore } from "../../mesh/store.ts";
 import { AcceptedObjects, type ObjectChange } from "../accepted-objects.ts";

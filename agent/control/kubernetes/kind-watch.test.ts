@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
 import { type ApiAnswer, ServerLeaves, Silence } from "./api-answer.ts";
 import { answer, FakeCluster, servedOf } from "./cluster.fake.ts";

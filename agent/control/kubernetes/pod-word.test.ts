@@ -1,7 +1,7 @@
 // pod-word.ts against an API server whose pod and namespace change between its answers: the word is true of a state that was there.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { DATAPLANE_MODE } from "../../mesh/names.ts";
 import type { Ask } from "./api-answer.ts";
 import { answer } from "./cluster.fake.ts";

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSyn
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { DEADLINE, folderOf, names, run, strict, swap, workload } from "./source.fake.ts";
 

@@ -2,7 +2,7 @@
 // disk gets gives the text.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { Lean } from "../../mesh/thread-view.ts";
 import { changedPart } from "./changed-part.ts";
 import { type KnownFile, type MeshFile, objectsBetween, readingFile } from "./mesh-file.ts";

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { lastGoodIndex, loadLastGood } from "../last-good.ts";
 import { DEADLINE, folderOf, manyFiles, run, strict, swap, workload } from "./source.fake.ts";
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Dice } from "../../../test/policy/dice.ts";
+import { Dice } from "../../../test/support/dice.ts";
 import { MeshStore } from "../../mesh/store.ts";
 import { ConfigError } from "../kinds/value.ts";
 import { MeshFiles } from "./mesh-files.ts";

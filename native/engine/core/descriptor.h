@@ -10,7 +10,7 @@ class Pollable;
 
 // The keeper lends sockets and may hold its copy of one for longer than the engine. close(2) alone would then
 // leave the socket in the epoll set, with the address of an object that is gone. So this is the only place in
-// native/engine that calls close(2); test/architecture.test.ts holds the rest to it. A socket that this process has
+// native/engine that calls close(2); test/repository/architecture.test.ts holds the rest to it. A socket that this process has
 // accepted has no copy: its close(2) is the last, and takes it out of the set (epoll(7), questions and answers).
 class Descriptor {
  public:

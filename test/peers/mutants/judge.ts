@@ -1,6 +1,6 @@
 // test peers · compares what an origin noted with what the agent must have let pass: every request once, with the same method, target,
 // host and body, and nothing that the policy denies. Pure.
-import type { AccessEntry } from "../../../demo/mesh-run.ts";
+import type { AccessEntry } from "../../../demo/mesh/mesh-run.ts";
 import type { Reading } from "./origins.ts";
 import { type Asked, allowedTarget, type Connection } from "./reading.ts";
 

@@ -5,7 +5,7 @@ import { randomInt, randomUUID } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import path from "node:path";
 import { after, before, type TestContext } from "node:test";
-import { type AccessEntry, readAccessLine, startMesh, until } from "../../../demo/mesh-run.ts";
+import { type AccessEntry, readAccessLine, startMesh, until } from "../../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Host } from "../../box/cluster.ts";
 import { tail } from "../../box/process.ts";
 import { peerCase } from "../support/cases.ts";

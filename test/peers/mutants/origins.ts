@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { until } from "../../../demo/mesh-run.ts";
+import { until } from "../../../demo/mesh/mesh-run.ts";
 import type { Host } from "../../box/cluster.ts";
 import { type Running, tail } from "../../box/process.ts";
 import { listening } from "../support/world.ts";

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before } from "node:test";
-import { appPorts } from "../../../demo/app-server.ts";
-import { identityOf } from "../../../demo/mesh.ts";
-import { until } from "../../../demo/mesh-run.ts";
-import { call, startPing } from "../../../demo/pods.ts";
+import { call, startPing } from "../../../demo/app/roles.ts";
+import { appPorts } from "../../../demo/app/server.ts";
+import { identityOf } from "../../../demo/mesh/mesh-file.ts";
+import { until } from "../../../demo/mesh/mesh-run.ts";
 import type { Running } from "../../box/process.ts";
 import { openMany } from "../../support/many.ts";
 import { peerCase } from "../support/cases.ts";

@@ -2,11 +2,11 @@
 // client that calls pods of the mesh.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Target } from "../../../demo/app-client.ts";
-import { appPorts } from "../../../demo/app-server.ts";
-import { identityOf } from "../../../demo/mesh.ts";
-import { logSince } from "../../../demo/mesh-box.ts";
-import { call, startChurn, startPing, transfer } from "../../../demo/pods.ts";
+import type { Target } from "../../../demo/app/client.ts";
+import { call, startChurn, startPing, transfer } from "../../../demo/app/roles.ts";
+import { appPorts } from "../../../demo/app/server.ts";
+import { logSince } from "../../../demo/mesh/mesh-box.ts";
+import { identityOf } from "../../../demo/mesh/mesh-file.ts";
 import type { Host } from "../../box/cluster.ts";
 import { openMany } from "../../support/many.ts";
 import { peerCase } from "./cases.ts";

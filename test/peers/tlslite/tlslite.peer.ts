@@ -5,10 +5,10 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
-import { appPorts } from "../../../demo/app-server.ts";
-import { identityOf } from "../../../demo/mesh.ts";
-import { pidOf } from "../../../demo/mesh-run.ts";
-import { call, startPing } from "../../../demo/pods.ts";
+import { call, startPing } from "../../../demo/app/roles.ts";
+import { appPorts } from "../../../demo/app/server.ts";
+import { identityOf } from "../../../demo/mesh/mesh-file.ts";
+import { pidOf } from "../../../demo/mesh/mesh-run.ts";
 import { tail } from "../../box/process.ts";
 import {
   basicConstraints,

@@ -2,8 +2,8 @@
 // meshed pair of pods has to equal what it prints between two pods without a mesh; of HTTP/1.1 also where each request is judged.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
-import { logSince } from "../../../demo/mesh-box.ts";
-import { accessLog, startMesh } from "../../../demo/mesh-run.ts";
+import { logSince } from "../../../demo/mesh/mesh-box.ts";
+import { accessLog, startMesh } from "../../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Pod } from "../../box/cluster.ts";
 import { type Running, tail } from "../../box/process.ts";
 import { peerCase } from "../support/cases.ts";

@@ -1,8 +1,8 @@
 // demo · what crosses the wire between nodes: recorded by tcpdump, read here. Only what the demo must prove.
 import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
-import type { Cluster } from "../test/box/cluster.ts";
-import { type Running, tail } from "../test/box/process.ts";
+import type { Cluster } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
 
 export type Packet = {
   /** `tcp`, `arp`, `icmp`, `icmp6`, or the number of what else it is, e.g. `ip 17`, `ethertype 0x88cc`. */

@@ -1,11 +1,11 @@
 // demo · scenarios of requests of HTTP/1.1: each is judged for itself, across nodes and on one node, and what is no HTTP beside them.
 
-import type { Heard } from "./http-caller.ts";
-import { Client } from "./http-client.ts";
-import { httpPort } from "./mesh.ts";
-import { type DemoBox, expect, logSince } from "./mesh-box.ts";
-import { until } from "./mesh-run.ts";
-import { call } from "./pods.ts";
+import type { Heard } from "../app/http-caller.ts";
+import { Client } from "../app/http-client.ts";
+import { call } from "../app/roles.ts";
+import { type DemoBox, expect, logSince } from "../mesh/mesh-box.ts";
+import { httpPort } from "../mesh/mesh-file.ts";
+import { until } from "../mesh/mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
 
 const ECHO = 8080;

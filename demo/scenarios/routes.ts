@@ -1,12 +1,12 @@
 // demo · scenarios of requests to a Service with a route, and of a limit on those who serve them.
 
 import { fileURLToPath } from "node:url";
-import type { Heard } from "./http-caller.ts";
-import { Client } from "./http-client.ts";
-import type { Load } from "./http-load.ts";
-import { accountsService, greeterService, httpPort } from "./mesh.ts";
-import { type DemoBox, expect } from "./mesh-box.ts";
-import { until } from "./mesh-run.ts";
+import type { Heard } from "../app/http-caller.ts";
+import { Client } from "../app/http-client.ts";
+import type { Load } from "../app/http-load.ts";
+import { type DemoBox, expect } from "../mesh/mesh-box.ts";
+import { accountsService, greeterService, httpPort } from "../mesh/mesh-file.ts";
+import { until } from "../mesh/mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
 
 const program = (name: string): string => fileURLToPath(new URL(`./${name}.ts`, import.meta.url));

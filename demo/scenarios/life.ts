@@ -1,13 +1,13 @@
 // demo · scenarios in time: policy, certificate, agent and enrolment change while traffic runs.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ChurnResult } from "./app-client.ts";
-import { startCapture } from "./capture.ts";
-import { identityOf } from "./mesh.ts";
-import { type DemoBox, expect, serialsOf } from "./mesh-box.ts";
-import { pidOf, readiness, until } from "./mesh-run.ts";
-import { call, startChurn, startPing } from "./pods.ts";
+import type { ChurnResult } from "../app/client.ts";
+import { call, startChurn, startPing } from "../app/roles.ts";
+import { type DemoBox, expect, serialsOf } from "../mesh/mesh-box.ts";
+import { identityOf } from "../mesh/mesh-file.ts";
+import { pidOf, readiness, until } from "../mesh/mesh-run.ts";
+import { startCapture } from "../wire/capture.ts";
+import { readWire } from "../wire/wire.ts";
 import type { Scenario } from "./scenario.ts";
-import { readWire } from "./wire.ts";
 
 const ECHO = 8080;
 const ONCE = 8084;

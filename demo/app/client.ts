@@ -1,7 +1,7 @@
 // demo · the calling side of the demo's application. Each role prints its findings as lines of JSON.
 import net from "node:net";
-import type { EchoReply } from "./app-server.ts";
-import { endpoint, type Received, receive, sendStream, type TransferRequest } from "./app-stream.ts";
+import type { EchoReply } from "./server.ts";
+import { endpoint, type Received, receive, sendStream, type TransferRequest } from "./stream.ts";
 
 export type Target = { readonly host: string; readonly port: number };
 

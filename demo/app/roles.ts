@@ -1,19 +1,19 @@
 // demo · the demo's application, driven from outside: one typed function per role.
 import { fileURLToPath } from "node:url";
-import type { Host } from "../test/box/cluster.ts";
-import { type Running, tail } from "../test/box/process.ts";
-import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./app-client.ts";
-import { grpcPort, httpPort } from "./mesh.ts";
+import type { Host } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
+import { grpcPort, httpPort } from "../mesh/mesh-file.ts";
+import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./client.ts";
 
 const app = fileURLToPath(new URL("./app.ts", import.meta.url));
 const httpApp = fileURLToPath(new URL("./http-app.ts", import.meta.url));
-const grpcApp = fileURLToPath(new URL("../test/support/grpc-app.ts", import.meta.url));
+const grpcApp = fileURLToPath(new URL("../../test/support/grpc-app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];
 const START_MS = 15_000;
 /** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */
 const CHURN_PAUSE_MS = 2;
 
-/** Starts the servers of a pod (ports: app-server.ts) and waits until they listen. */
+/** Starts the servers of a pod (ports: server.ts) and waits until they listen. */
 export async function startServers(host: Host): Promise<Running> {
   const server = host.start(argv("serve", host.name));
   await server.line(START_MS, (line) => line === "serving");

@@ -1,10 +1,10 @@
 // demo · scenarios of single calls: who reaches whom, as whom, and what either side sees of the other.
 
-import { apiService, identityOf } from "./mesh.ts";
-import { type DemoBox, expect, logSince } from "./mesh-box.ts";
-import { call, greet, transfer } from "./pods.ts";
+import { call, greet, transfer } from "../app/roles.ts";
+import { type DemoBox, expect, logSince } from "../mesh/mesh-box.ts";
+import { apiService, identityOf } from "../mesh/mesh-file.ts";
+import { readWire } from "../wire/wire.ts";
 import type { Scenario } from "./scenario.ts";
-import { readWire } from "./wire.ts";
 
 /** What enrolled pods say to each other; it must never be readable on the wire. */
 const SECRET = "between-us-only";

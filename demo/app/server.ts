@@ -1,6 +1,6 @@
 // demo · the serving side of the demo's application: plain TCP on both families, one small protocol per port.
 import net from "node:net";
-import { endpoint, receive, sendStream, type TransferRequest } from "./app-stream.ts";
+import { endpoint, receive, sendStream, type TransferRequest } from "./stream.ts";
 
 /** echo: each line is answered with who asked and whom. greeter: speaks first. transfer: both ways at once. once: one answer, then it closes. */
 export const appPorts = { echo: 8080, greeter: 8081, transfer: 8082, once: 8084 } as const;

@@ -1,9 +1,10 @@
 // demo · the demo's scenarios, in their order, as data. Each looks for itself and throws when it saw something else.
+
+import { callScenarios } from "./calls.ts";
+import { lifeScenarios } from "./life.ts";
+import { requestScenarios } from "./requests.ts";
+import { routeScenarios } from "./routes.ts";
 import type { Scenario } from "./scenario.ts";
-import { callScenarios } from "./scenarios-calls.ts";
-import { lifeScenarios } from "./scenarios-life.ts";
-import { requestScenarios } from "./scenarios-requests.ts";
-import { routeScenarios } from "./scenarios-routes.ts";
 
 export const scenarios: readonly Scenario[] = [
   ...callScenarios,

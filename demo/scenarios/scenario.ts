@@ -1,5 +1,5 @@
 // demo · what a scenario is: a name, and a run that looks for itself.
-import type { DemoBox } from "./mesh-box.ts";
+import type { DemoBox } from "../mesh/mesh-box.ts";
 
 export type Scenario = {
   readonly name: string;

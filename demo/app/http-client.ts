@@ -1,8 +1,8 @@
 // demo · a client in a pod, played by http-caller.ts: one connection, a request at a time.
 import { fileURLToPath } from "node:url";
-import type { Host } from "../test/box/cluster.ts";
-import type { Running } from "../test/box/process.ts";
-import type { Target } from "./app-client.ts";
+import type { Host } from "../../test/box/cluster.ts";
+import type { Running } from "../../test/box/process.ts";
+import type { Target } from "./client.ts";
 import type { Asked, Heard } from "./http-caller.ts";
 
 const caller = fileURLToPath(new URL("./http-caller.ts", import.meta.url));

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const folder = fileURLToPath(new URL("../native/engine/", import.meta.url));
+const folder = fileURLToPath(new URL("../../native/engine/", import.meta.url));
 const sources = readdirSync(folder, { recursive: true, encoding: "utf8" })
   .filter((file) => /\.(cc|h)$/.test(file))
   .map((file) => ({ file, text: readFileSync(join(folder, file), "utf8").replace(/\/\/.*$/gm, "") }));

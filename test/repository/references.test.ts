@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { test } from "node:test";
-import { type Fault, holdToAllowance } from "./support/allowances.ts";
-import { commentsOf, readSource, sourceFiles } from "./support/comments.ts";
+import { type Fault, holdToAllowance } from "./allowances.ts";
+import { commentsOf, readSource, sourceFiles } from "./comments.ts";
 
 type Passage = { readonly file: string; readonly line: number; readonly text: string };
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createCluster } from "../test/box/cluster.ts";
+import { createCluster } from "../../test/box/cluster.ts";
+import { call, startServers } from "../app/roles.ts";
 import { asCaptured, type Packet, startCapture } from "./capture.ts";
-import { call, startServers } from "./pods.ts";
 import { readWire, requireTls } from "./wire.ts";
 
 const packet = (sequence: number, payload: Buffer, syn = false): Packet => ({

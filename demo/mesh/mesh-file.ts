@@ -1,7 +1,7 @@
 // demo · the mesh file of the demo: its pods, one service, its policies. Pure: state in, YAML out.
 
-import type { Cluster, NodeSpec } from "../test/box/cluster.ts";
-import { type Addresses, serviceAddresses } from "../test/box/network.ts";
+import type { Cluster, NodeSpec } from "../../test/box/cluster.ts";
+import { type Addresses, serviceAddresses } from "../../test/box/network.ts";
 
 /**
  * `vault` is STRICT and takes calls from `web` only. `api` is PERMISSIVE (Istio's default) and denies `batch`. `cache` is

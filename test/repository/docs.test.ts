@@ -7,15 +7,15 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadConfig } from "../agent/config/load.ts";
-import { controlConfigKind } from "../agent/control/kinds/control-config.ts";
-import { Report } from "../agent/control/kinds/value.ts";
-import { parseYaml } from "../agent/control/static-file/parse.ts";
-import { translateTexts } from "../agent/control/static-file/read.ts";
-import { EmbeddedAuthority } from "../agent/identity/embedded.ts";
-import { parseSpiffeId } from "../agent/mesh/spiffe-id.ts";
+import { loadConfig } from "../../agent/config/load.ts";
+import { controlConfigKind } from "../../agent/control/kinds/control-config.ts";
+import { Report } from "../../agent/control/kinds/value.ts";
+import { parseYaml } from "../../agent/control/static-file/parse.ts";
+import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
+import { parseSpiffeId } from "../../agent/mesh/spiffe-id.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const notOurs = new Set(["node_modules", "build", ".git"]);
 
 function markdownBelow(folder: string): string[] {

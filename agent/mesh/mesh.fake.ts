@@ -1,8 +1,8 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
 
-import { fullName } from "../mesh/full-name.ts";
-import { type HttpRoute, type HttpRule, noEdits, type RouteBackend } from "../mesh/http-rule.ts";
-import type { LimitPolicy } from "../mesh/limit-policy.ts";
+import { fullName } from "./full-name.ts";
+import { type HttpRoute, type HttpRule, noEdits, type RouteBackend } from "./http-rule.ts";
+import type { LimitPolicy } from "./limit-policy.ts";
 import {
   type AuthorizationPolicy,
   emptyOperation,
@@ -10,14 +10,13 @@ import {
   type MtlsMode,
   type PeerAuthentication,
   type Rule,
-} from "../mesh/policies.ts";
-import type { Service } from "../mesh/service.ts";
-import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
-import { nowhere } from "../mesh/source-ref.ts";
-import { spiffeId } from "../mesh/spiffe-id.ts";
-import type { StreamRoute } from "../mesh/stream-route.ts";
-import type { Workload } from "../mesh/workload.ts";
-import type { Decision, DenyReason } from "../policy/decision.ts";
+} from "./policies.ts";
+import type { Service } from "./service.ts";
+import type { ServiceEndpoint, Snapshot } from "./snapshot.ts";
+import { nowhere } from "./source-ref.ts";
+import { spiffeId } from "./spiffe-id.ts";
+import type { StreamRoute } from "./stream-route.ts";
+import type { Workload } from "./workload.ts";
 
 export function workload(name: string, given: Partial<Workload> = {}): Workload {
   const namespace = given.namespace ?? "shop";
@@ -266,19 +265,4 @@ export class FakeMesh implements Snapshot {
   tcpRoutes(): Iterable<StreamRoute> {
     return this.streamRoutes.filter(({ kind }) => kind === "TCPRoute");
   }
-}
-
-const plain = { layer: "L4", decidedBy: null, audited: [], dryRunDenied: [], steps: [] } as const;
-export const allow: Decision = { verdict: "allow", ...plain };
-export const deny = (reason: DenyReason): Decision => ({ verdict: "deny", reason, nearestMiss: [], ...plain });
-
-/** A deterministic generator (mulberry32) in [0, 1). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -4,9 +4,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { holdToAllowance } from "./support/allowances.ts";
+import { holdToAllowance } from "./allowances.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 type Import = { readonly from: string; readonly line: number; readonly target: string; readonly typeOnly: boolean };
 

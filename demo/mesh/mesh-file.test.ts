@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadConfig } from "../agent/config/load.ts";
-import { translateTexts } from "../agent/control/static-file/read.ts";
-import { createCluster } from "../test/box/cluster.ts";
-import { apiService, initialState, meshText, nodesWithHttp } from "./mesh.ts";
+import { loadConfig } from "../../agent/config/load.ts";
+import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { createCluster } from "../../test/box/cluster.ts";
+import { apiService, initialState, meshText, nodesWithHttp } from "./mesh-file.ts";
 import { readAccessLine } from "./mesh-run.ts";
 
 test("the files a cluster writes for its nodes, and the demo's mesh file, are read without a word", async () => {

@@ -1,11 +1,11 @@
 // demo · what a scenario of the demo is given: the cluster, its mesh, and ways to look.
 
-import { type Cluster, createCluster, type Node, type Pod } from "../test/box/cluster.ts";
-import type { Running } from "../test/box/process.ts";
-import { asCaptured, type Capture, startCapture } from "./capture.ts";
-import { initialState, type MeshState, meshText, nodesWithHttp } from "./mesh.ts";
+import { type Cluster, createCluster, type Node, type Pod } from "../../test/box/cluster.ts";
+import type { Running } from "../../test/box/process.ts";
+import { type Pinger, startHttp, startPing, startServers } from "../app/roles.ts";
+import { asCaptured, type Capture, startCapture } from "../wire/capture.ts";
+import { initialState, type MeshState, meshText, nodesWithHttp } from "./mesh-file.ts";
 import { type AccessEntry, accessLog, startMesh, until, view } from "./mesh-run.ts";
-import { type Pinger, startHttp, startPing, startServers } from "./pods.ts";
 
 /** Shortest lifetime the configuration takes; certificates rotate at half of it, with jitter. */
 const LEAF_TTL_SECONDS = 60;

@@ -1,4 +1,4 @@
-// test support · the comments of a source file, and what the lint of test/comments.test.ts reads besides. Lexes just enough of
+// test support · the comments of a source file, and what the lint of test/repository/comments.test.ts reads besides. Lexes just enough of
 // each language to tell a comment from a string; it parses nothing.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";

@@ -1,8 +1,8 @@
 // demo · the application inside the demo's pods; it knows nothing of a mesh. One role per process:
 //   serve POD | call HOST PORT TEXT | greet HOST PORT | transfer HOST PORT BYTES [SERVER_DELAY_MS]
 //   churn HOST PORT PARALLEL PAUSE_MS TEXT | ping HOST PORT INTERVAL_MS TEXT      (the last two: until their input ends)
-import { call, churn, greet, ping, transfer } from "./app-client.ts";
-import { serve } from "./app-server.ts";
+import { call, churn, greet, ping, transfer } from "./client.ts";
+import { serve } from "./server.ts";
 
 const CALL_TIMEOUT_MS = 5_000;
 const TRANSFER_TIMEOUT_MS = 120_000;

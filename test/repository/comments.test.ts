@@ -2,8 +2,8 @@
 // word, and thread tags that are not in the list of CONTRIBUTING.md. `make check` runs this.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Fault, holdToAllowance } from "./support/allowances.ts";
-import { type Comment, commentsOf, readSource, sourceFiles } from "./support/comments.ts";
+import { type Fault, holdToAllowance } from "./allowances.ts";
+import { type Comment, commentsOf, readSource, sourceFiles } from "./comments.ts";
 
 const commented = sourceFiles().map((file) => {
   const text = readSource(file);

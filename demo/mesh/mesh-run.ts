@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ViewName, Views } from "../agent/admin/api.ts";
-import type { Cluster, Node } from "../test/box/cluster.ts";
-import { type Running, tail } from "../test/box/process.ts";
+import type { ViewName, Views } from "../../agent/admin/api.ts";
+import type { Cluster, Node } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
 
 const POLL_MS = 25;
 
