@@ -8,6 +8,7 @@ import type { Explanation } from "../plan/explain.ts";
 import type { Miss, RuleRef } from "../policy/decision.ts";
 import type { Finding } from "../process/preflight.ts";
 import type { EjectedView } from "./ejected-views.ts";
+import type { TrafficView } from "./traffic-views.ts";
 
 export type { Finding } from "../process/preflight.ts";
 
@@ -68,6 +69,10 @@ export type ServiceView = {
   readonly vips: readonly string[];
   readonly ports: readonly { readonly name: string; readonly port: number; readonly targetPort: string }[];
   readonly endpoints: readonly { readonly address: string; readonly workload: string; readonly healthy: boolean }[];
+  /** What a DestinationRule says of it; null: none does. Absent: the agent is of an earlier version. */
+  readonly traffic?: TrafficView | null;
+  /** `<namespace>/<name>` of the LimitPolicies about any of its workloads. Absent: as before. */
+  readonly limits?: readonly string[];
   readonly from: string;
 };
 

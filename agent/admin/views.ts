@@ -7,6 +7,8 @@ import type { HttpRoute, RouteParent } from "../mesh/http-rule.ts";
 import { changesText, matchText, outcomeText, sharesText } from "../mesh/http-rule-text.ts";
 import { DATAPLANE_MODE } from "../mesh/names.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
 import { lineText } from "../mesh/source-ref.ts";
 import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -35,6 +37,7 @@ import { ejectedViews } from "./ejected-views.ts";
 import { findingsOf, problemView } from "./findings.ts";
 import { limitViews } from "./limit-views.ts";
 import type { AdminSource } from "./source.ts";
+import { trafficView } from "./traffic-views.ts";
 
 export type { AdminSource, CertState, PodState } from "./source.ts";
 
@@ -205,10 +208,19 @@ function services({ mesh }: AdminSource): readonly ServiceView[] {
       vips: service.vips,
       ports: service.ports.map(({ name, port, targetPort }) => ({ name, port, targetPort: String(targetPort) })),
       endpoints: endpoints.toSorted((a, b) => compare(a.workload, b.workload) || compare(a.address, b.address)),
+      traffic: service.traffic === undefined ? null : trafficView(service.traffic),
+      limits: limitsOf(service, mesh),
       from: lineText(service.from),
     };
   });
   return views.toSorted(byName);
+}
+
+function limitsOf(service: Service, mesh: Snapshot): readonly string[] {
+  const limits = mesh
+    .endpointsOf(service)
+    .flatMap(({ workload }) => (workload === null ? [] : [...mesh.limitPoliciesFor(workload)]));
+  return [...new Set(limits.map(fullName))].toSorted(compare);
 }
 
 function policies({ mesh }: AdminSource): readonly PolicyView[] {

@@ -44,6 +44,8 @@ export const serviceColumns: readonly Column<ServiceView>[] = [
   { header: "PORTS", value: (row) => row.ports.map(({ port }) => String(port)).join(",") },
   { header: "ENDPOINTS", value: (row) => endpointCount(row.endpoints) },
   { header: "HOSTNAME", value: (row) => row.hostname, wide: true },
+  { header: "TRAFFIC", value: (row) => row.traffic?.texts.join("; ") ?? "", wide: true },
+  { header: "LIMITS", value: (row) => row.limits?.join(",") ?? "", wide: true },
   { header: "FROM", value: (row) => row.from, wide: true },
 ];
 

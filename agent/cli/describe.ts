@@ -102,6 +102,8 @@ async function describeService(context: Context, name: string): Promise<Exit> {
     ["Hostname", service.hostname],
     ["VIPs", service.vips.join(", ")],
     ["Ports", service.ports.map((port) => `${port.name || "-"} ${port.port}→${port.targetPort}`).join(", ")],
+    ["Traffic", service.traffic ? `${service.traffic.texts.join("; ")} (${service.traffic.from})` : ""],
+    ["Limits", service.limits?.join(", ") ?? ""],
     ["From", service.from],
   ]);
   const columns = [

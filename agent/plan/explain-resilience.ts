@@ -5,7 +5,7 @@ import type { RequestFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { faultText } from "../mesh/http-fault.ts";
 import { positionText } from "../mesh/source-ref.ts";
-import type { ConnectionPool, HashKey, OutlierDetection } from "../mesh/traffic-policy.ts";
+import { connectionTexts, hashKeyText, outlierText } from "../mesh/traffic-policy-text.ts";
 import type { Step } from "../policy/decision.ts";
 import { callerOrderText, judgementOrderText } from "../policy/judgement-order.ts";
 import { blank, type EjectedEndpoint, type EjectionState, inUse, isOut } from "./ejection.ts";
@@ -71,7 +71,9 @@ export function breakerStep(
     return { id: "breaker", status: "ok", summary: "no DestinationRule leaves endpoints out that fail" };
   const to = requestsTo(caller, chosen);
   const out = ejected.filter((each) => ejectedAt([each], to, each) !== undefined && isOut(stateAsReported(each)));
-  const summary = `${outlierText(outliers)} at ${positionText(traffic.from)}; ${outText(out)}`;
+  const when = outlierText(outliers);
+  const said = when === null ? "nothing leaves an endpoint out" : `${when},`;
+  const summary = `${said} at ${positionText(traffic.from)}; ${outText(out)}`;
   return { id: "breaker", status: isNone && out.length > 0 ? "failed" : "ok", summary };
 }
 
@@ -81,26 +83,23 @@ export function endpointStep({ chosen, route }: Pick<ForwardPlan, "chosen" | "ro
   const { hash = null, balance = null } = traffic ?? {};
   const way = balance ?? loadBalancing.requests ?? "cost";
   const key = hash === null ? null : hashKeyOf(hash.key, asked);
-  const unhashed = hash === null ? "" : `no ${keyName(hash.key)}, so that nothing is hashed: `;
+  const unhashed = hash === null ? "" : `no ${hashKeyText(hash.key)}, so that nothing is hashed: `;
   const chosenBy =
     hash !== null && key !== null
-      ? `${keyName(hash.key)} ${JSON.stringify(key.slice(0, SHOWN))} by ${hash.table.kind} of ${hash.table.size} places`
+      ? `${hashKeyText(hash.key)} ${JSON.stringify(key.slice(0, SHOWN))} by ${hash.table.kind} of ${hash.table.size} places`
       : `${unhashed}${ways[way]}`;
   const { address, port } = route.target;
   const is = hash !== null && key !== null ? "" : ", here the first of them";
   const at = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-  return { id: "endpoint", status: "ok", summary: `${chosenBy}${is}: ${at}${poolText(traffic?.pool)}` };
+  return {
+    id: "endpoint",
+    status: "ok",
+    summary: `${chosenBy}${is}: ${at}${poolText(connectionTexts(traffic?.pool))}`,
+  };
 }
 
-function poolText(pool: ConnectionPool | undefined): string {
-  if (pool === undefined) return "";
-  const { connectMs, idleMs, mostRequests } = pool;
-  const words = [
-    ...(connectMs === 0 ? [] : [`open within ${connectMs} ms`]),
-    ...(idleMs === 0 ? [] : [`ended behind ${idleMs} ms without a request`]),
-    ...(mostRequests === 0 ? [] : [`ended behind ${mostRequests} requests`]),
-  ];
-  return `, over a connection that is ${words.join(", ")}`;
+function poolText(texts: readonly string[]): string {
+  return texts.length === 0 ? "" : `, over a connection that is ${texts.join(", ")}`;
 }
 
 /** Of a key that an operator reads. */
@@ -112,29 +111,6 @@ const ways: Readonly<Record<string, string>> = {
   "round-robin": "each in its turn",
   random: "drawn by weight",
 };
-
-function keyName(key: HashKey): string {
-  return key.of === "source-address" ? "the caller's address" : `${key.of} ${key.name}`;
-}
-
-function outlierText({
-  consecutive5xx,
-  consecutiveGateway,
-  baseMs,
-  maxEjected,
-  minHealthy,
-  successRate,
-}: OutlierDetection): string {
-  const why = [
-    ...(consecutive5xx > 0 ? [`${consecutive5xx} failures in a row`] : []),
-    ...(consecutiveGateway > 0 ? [`${consecutiveGateway} gateway failures in a row`] : []),
-    ...(successRate === undefined ? [] : [`a success rate ${successRate.stdevFactor} deviations below the mean`]),
-  ];
-  const panic = minHealthy === 0 ? "" : `, none where fewer than ${minHealthy} % would be left`;
-  return why.length === 0
-    ? "nothing leaves an endpoint out"
-    : `left out after ${why.join(" or ")}, for ${baseMs / 1_000} s and longer, ${maxEjected} % at most${panic},`;
-}
 
 function outText(out: readonly EjectedEndpoint[]): string {
   if (out.length === 0) return "none is left out for this caller and rule by now";
