@@ -3,6 +3,7 @@ import { canonicalEscapes, canonicalHost } from "../l7/canonical.ts";
 import { pathTemplate } from "../l7/path-template.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import type { PathMatch, StringMatch } from "../mesh/policies.ts";
+import { joinedValues } from "./joined-values.ts";
 import type { RuleCheck } from "./rule-checks.ts";
 import { anyOf, anyTest, type TextTest, wanted, written } from "./text-match.ts";
 
@@ -136,7 +137,7 @@ export function headerCheck(
       const sent = header(name);
       if (sent.length === 0) return false;
       if (isAny && asksPresence) return true;
-      return (isAny ? sent.some(test) : sent.every(test)) || (sent.length > 1 && test(sent.join(",")));
+      return (isAny ? sent.some(test) : sent.every(test)) || (sent.length > 1 && test(joinedValues(sent)));
     },
     // Values of headers may be secrets, and this text goes into logs.
     got: ({ header }) => ["no such header", "another value"][header(name).length] ?? "other values",

@@ -1,6 +1,7 @@
 // any thread · a list of rules by what a request must show for them: of a long list a request costs the few that can be about it. Pure.
 import type { RequestFacts } from "../mesh/facts.ts";
 import type { CompiledRule } from "./compile-rule.ts";
+import { HeaderLists } from "./header-lists.ts";
 import { eachBeginning, keyKinds, type RequestKeyKind, segmentsOf } from "./request-keys.ts";
 
 /** A rule with its number in the list of all rules. */
@@ -13,7 +14,7 @@ export type AmbiguousText = "matches" | "never";
 
 export class RequestIndex<R extends CompiledRule> {
   /** Each rule under keys of a single kind, of which it has the fewest rules beside it. */
-  readonly #by: Readonly<Record<RequestKeyKind, ByKey<R>>>;
+  readonly #by: Readonly<Record<"path" | "host" | "pathEnd" | "hostEnd", ByKey<R>>>;
   /** Rules without keys. */
   readonly #others: Rules<R>;
   /** Which numbers of segments, and which lengths of ends, keys have. */
@@ -24,6 +25,7 @@ export class RequestIndex<R extends CompiledRule> {
   /** Rules with keys of the path, and of the host. */
   readonly #ofPath: Rules<R>;
   readonly #ofHost: Rules<R>;
+  readonly #byHeaders: HeaderLists<Rules<R>>;
 
   constructor(rules: Rules<R>, ambiguous: AmbiguousText) {
     const crowds = crowdsOf(rules);
@@ -32,6 +34,7 @@ export class RequestIndex<R extends CompiledRule> {
       byKey(rules, (entry, at) => (kinds[at] === kind ? entry.rule.keys[kind] : null));
     this.#ambiguous = ambiguous;
     this.#by = { path: of("path"), host: of("host"), pathEnd: of("pathEnd"), hostEnd: of("hostEnd") };
+    this.#byHeaders = new HeaderLists({ whole: of("header"), begin: of("headerBegin"), end: of("headerEnd") });
     this.#others = rules.filter((_, at) => kinds[at] === null);
     const { path, pathEnd, hostEnd } = this.#by;
     this.#segments = new Set([...path.keys()].map(segmentsOf));
@@ -42,7 +45,7 @@ export class RequestIndex<R extends CompiledRule> {
   }
 
   /** Adds lists in which every rule is that can hold for the request; each in the order of the rules, and a rule may be in several. */
-  about({ path, host }: RequestFacts, lists: Rules<R>[]): void {
+  about({ path, host, header }: RequestFacts, lists: Rules<R>[]): void {
     if (this.#others.length > 0) lists.push(this.#others);
     if (this.#ofPath.length > 0) {
       if (path.ambiguity === null) for (const reading of path.readings) this.#aboutPath(reading, lists);
@@ -52,6 +55,7 @@ export class RequestIndex<R extends CompiledRule> {
       if (host.ambiguity === null) for (const reading of host.readings) this.#aboutHost(reading, lists);
       else if (this.#ambiguous === "matches") lists.push(this.#ofHost);
     }
+    this.#byHeaders.each(header, (rules) => add(rules, lists));
   }
 
   #aboutPath(path: string, lists: Rules<R>[]): void {
@@ -85,7 +89,10 @@ function crowdsOf<R extends CompiledRule>(rules: Rules<R>): Crowds {
     for (const { rule } of rules) for (const key of rule.keys[kind] ?? []) counts.set(key, (counts.get(key) ?? 0) + 1);
     return counts;
   };
-  return { path: of("path"), host: of("host"), pathEnd: of("pathEnd"), hostEnd: of("hostEnd") };
+  return {
+    ...{ path: of("path"), host: of("host"), pathEnd: of("pathEnd"), hostEnd: of("hostEnd") },
+    ...{ header: of("header"), headerBegin: of("headerBegin"), headerEnd: of("headerEnd") },
+  };
 }
 
 /** null: the rule has no keys. */

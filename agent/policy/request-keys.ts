@@ -1,22 +1,28 @@
 // any thread · texts of which a request must show one for a rule to hold, so that rules can be looked up by what a request shows. Pure.
 import { canonicalEscapes } from "../l7/canonical.ts";
-import type { Operation, PathMatch, Rule, StringMatch } from "../mesh/policies.ts";
-import { isReadable } from "./l4-view.ts";
+import type { Condition, Operation, PathMatch, Rule, StringMatch } from "../mesh/policies.ts";
+import { headerOf, isReadable } from "./l4-view.ts";
 import { canonicalHostMatch } from "./request-checks.ts";
 
 /** Deeper paths are known by their first segments, so that a request looks up only so many texts. */
 const MOST_SEGMENTS = 4;
-/** Lengths of ends, of which the longest that is not longer than the text is taken. */
+/** Lengths of beginnings and ends, of which the longest that is not longer than the text is taken. */
 const endLengths = [32, 16, 8, 4, 2, 1] as const;
+/** Of a long value of a header so many characters at each end, and its length, are its key. */
+const VALUE_ENDS = 64;
 
-/** What a request is looked up by. "path": its first whole segments. "pathEnd", "hostEnd": its last characters. */
-export const keyKinds = ["path", "host", "pathEnd", "hostEnd"] as const;
+/**
+ * What a request is looked up by. "path": its first whole segments. "pathEnd", "hostEnd": its last characters. "header", "headerBegin",
+ * "headerEnd": the name of a header, and its value as a whole or the first or last characters of it.
+ */
+export const keyKinds = ["path", "host", "pathEnd", "hostEnd", "header", "headerBegin", "headerEnd"] as const;
 export type RequestKeyKind = (typeof keyKinds)[number];
 
 /** null: the rule can hold for requests that show none of any such list. */
 export type RequestKeys = Readonly<Record<RequestKeyKind, readonly string[] | null>>;
 
-export function requestKeys({ operations }: Rule): RequestKeys {
+export function requestKeys({ operations, when }: Rule): RequestKeys {
+  const header = (keyOf: HeaderKeyOf) => headerKeys(when, keyOf);
   const path = (keyOf: KeyOf) => keysOf(operations, ({ paths }) => (paths.every(isReadable) ? paths : []), keyOf);
   const host = (keyOf: KeyOf) => keysOf(operations, ({ hosts }) => hosts.map(canonicalHostMatch), keyOf);
   return {
@@ -24,7 +30,45 @@ export function requestKeys({ operations }: Rule): RequestKeys {
     pathEnd: path((match) => endOfMatch(match, canonicalEscapes)),
     host: host((match) => (match.kind === "exact" ? match.value : null)),
     hostEnd: host((match) => endOfMatch(match, (text) => text)),
+    header: header((name, match) => (match.kind === "exact" ? headerKey(name, match.value) : null)),
+    headerBegin: header((name, match) => {
+      const begin = match.kind === "exact" || match.kind === "prefix" ? match.value : "";
+      const length = longestOf(begin);
+      return length === undefined ? null : headerPartKey(name, begin.slice(0, length));
+    }),
+    headerEnd: header((name, match) => {
+      const end = endOfMatch(match, (text) => text);
+      return end === null ? null : headerPartKey(name, end);
+    }),
   };
+}
+
+type HeaderKeyOf = (name: string, match: StringMatch) => string | null;
+
+/** Of the first condition on a header whose values all have a key: every condition must hold, so each says enough of the rule. */
+function headerKeys(conditions: readonly Condition[], keyOf: HeaderKeyOf): readonly string[] | null {
+  for (const condition of conditions) {
+    const name = headerOf(condition);
+    if (name === undefined || condition.strings.length === 0) continue;
+    const keys = condition.strings.map((match) => keyOf(name, match));
+    if (keys.every((key) => key !== null)) return [...new Set(keys)];
+  }
+  return null;
+}
+
+/** Of a whole value. Values with the same key need not be the same. */
+export function headerKey(name: string, value: string): string {
+  const text = value.length <= 2 * VALUE_ENDS ? value : `${value.slice(0, VALUE_ENDS)}${value.slice(-VALUE_ENDS)}`;
+  return `${name}:${value.length}:${text}`;
+}
+
+export function headerPartKey(name: string, part: string): string {
+  return `${name}:${part}`;
+}
+
+/** The header's name in a key; no name has a colon (RFC 9110 section 5.6.2). */
+export function headerNameIn(key: string): string {
+  return key.slice(0, key.indexOf(":"));
 }
 
 type KeyOf = (match: PathMatch) => string | null;
@@ -86,6 +130,10 @@ function lastBeginning(path: string): string {
 function endOfMatch(match: PathMatch | StringMatch, canonical: (text: string) => string): string | null {
   if (match.kind !== "exact" && match.kind !== "suffix") return null;
   const value = canonical(match.value);
-  const length = endLengths.find((known) => known <= value.length);
+  const length = longestOf(value);
   return length === undefined ? null : value.slice(-length);
+}
+
+function longestOf(text: string): number | undefined {
+  return endLengths.find((known) => known <= text.length);
 }

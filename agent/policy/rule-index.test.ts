@@ -10,6 +10,7 @@ import { compileRules } from "./compile-rule.ts";
 import { judgeOf } from "./evaluate.ts";
 import { firstMatch } from "./match.ts";
 import {
+  condition,
   evaluate,
   facts,
   identity,
@@ -120,6 +121,84 @@ test("the first rule that holds for a request, by its path and host", () => {
     ),
     { numRuns: 2_000 },
   );
+});
+
+const headerNames = ["x-a", "x-b"];
+const long = "v".repeat(150);
+const headerValues = ["", "a", "ab", "ba", "a,b", "aba", "abab", "a".repeat(40), long, `${long}w`, `w${long}`];
+const headerMatches = fc.oneof(
+  fc.constantFrom(...headerValues.map((value) => ({ kind: "exact", value }) as const)),
+  fc.constantFrom(...headerValues.map((value) => ({ kind: "prefix", value }) as const)),
+  fc.constantFrom(...headerValues.map((value) => ({ kind: "suffix", value }) as const)),
+  fc.constant(text("*")),
+);
+const headerLists = fc.array(headerMatches, { maxLength: 2 });
+const headerConditions = fc
+  .record({ name: fc.constantFrom("x-a", "X-B", "x-a][b"), strings: headerLists, notStrings: headerLists })
+  .map(({ name, ...lists }) => condition(`request.headers[${name}]`, { http: true, ...lists }));
+const headerRules = fc.array(
+  fc
+    .record({ when: fc.array(headerConditions, { maxLength: 3 }), to: fc.array(operations, { maxLength: 1 }) })
+    .map(({ when, to }) => rule({ when, operations: to })),
+  { minLength: 4, maxLength: 12 },
+);
+const sentHeaders = fc.record(
+  Object.fromEntries(headerNames.map((name) => [name, fc.array(fc.constantFrom(...headerValues), { maxLength: 3 })])),
+);
+
+test("the first rule that holds for a request, by its headers", () => {
+  const actions = fc.constantFrom("ALLOW" as const, "DENY" as const);
+  let [found, none] = [0, 0];
+  fc.assert(
+    fc.property(
+      actions,
+      headerRules,
+      fc.array(fc.tuple(sentHeaders, targets), { minLength: 1 }),
+      (action, list, asked) => {
+        const compiled = compileRules(policy("p", { action, rules: list }), "cluster.local");
+        const index = new RuleIndex(compiled, action === "DENY" ? "matches" : "never");
+        for (const [headers, target] of asked) {
+          const now = facts({ request: request({ headers, target }) });
+          const expected = firstMatch(compiled, now, now.sourceIdentity);
+          assert.equal(index.first(now, now.sourceIdentity), expected, JSON.stringify(headers));
+          if (expected === undefined) none += 1;
+          else found += 1;
+        }
+      },
+    ),
+    { numRuns: 3_000 },
+  );
+  assert.ok(found > 500 && none > 500, `${found} requests met a rule, ${none} none`);
+});
+
+test("of thousands of rules by headers, a request is compared with those that its headers can mean", () => {
+  const list = (["exact", "prefix", "suffix"] as const).flatMap((kind) =>
+    Array.from({ length: 2_000 }, (_, at) =>
+      rule({ when: [condition("request.headers[x-a]", { http: true, strings: [{ kind, value: `${at + 2_000}` }] })] }),
+    ),
+  );
+  let compared = 0;
+  const counted = compileRules(policy("p", { action: "DENY", rules: list }), "cluster.local").map((compiled) => ({
+    ...compiled,
+    when: compiled.when.map((check) => ({
+      ...check,
+      holds: (...asked: Parameters<typeof check.holds>) => {
+        compared += 1;
+        return check.holds(...asked);
+      },
+    })),
+  }));
+  const index = new RuleIndex(counted, "matches");
+  const first = (...values: string[]): number => {
+    compared = 0;
+    const now = facts({ request: request({ headers: { "x-a": values } }) });
+    return index.first(now, now.sourceIdentity)?.ref.rule ?? -1;
+  };
+  assert.deepEqual([first("2007"), compared], [7, 1]);
+  assert.deepEqual([first("no", "2008 and more"), compared], [2_008, 1]);
+  assert.deepEqual([first("at its end 2009"), compared], [4_009, 1]);
+  assert.deepEqual([first("none"), compared], [-1, 0]);
+  assert.deepEqual([first(), compared], [-1, 0]);
 });
 
 test("the first rule that holds, however long the list", () => {
