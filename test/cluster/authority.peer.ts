@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -12,15 +12,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { RemoteAuthority } from "../../agent/identity/remote-authority.ts";
 import { type SpiffeId, spiffeId } from "../../agent/mesh/spiffe-id.ts";
-import { installDebian } from "../peers/support/debian.ts";
-import { built } from "../peers/support/projects.ts";
 import { ask, send } from "./api.ts";
 import { makeNamespace, makePod, tokenFor } from "./authority-objects.ts";
-import { startCluster, stopCluster } from "./cluster.ts";
+import { startCluster } from "./cluster.ts";
 import { freePorts } from "./free-ports.ts";
-import { endWithParent, startJanitor } from "./janitor.ts";
-import { Kubectl } from "./kubectl.ts";
-import { kubeconfigOf, planCluster } from "./plan.ts";
+import { testCluster } from "./test-cluster.ts";
 
 const PATIENCE_MS = 60_000;
 const main = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
@@ -32,22 +28,13 @@ const web = spiffeId("cluster.local", "shop", "web");
 const api = spiffeId("cluster.local", "shop", "api");
 const never = new AbortController().signal;
 
-const plan = planCluster(`authority-${process.pid}`, 2);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = mkdtempSync(path.join(tmpdir(), "orlop-authority-cluster-"));
 const at = (name: string): string => path.join(folder, name);
 const controls: ChildProcess[] = [];
-after(async () => {
+after(() => {
   for (const control of controls) control.kill("SIGKILL");
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
-const admin = kubeconfigOf(plan);
-const kubectl = new Kubectl(binaries.kube, admin);
+const { plan, binaries, kubeconfig: admin, kubectl } = testCluster("authority", 2, folder);
 const nodes = plan.nodes.map(({ name }) => name) as [string, string];
 const agentUids = new Map<string, string>();
 

@@ -5,30 +5,17 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { installDebian } from "../peers/support/debian.ts";
-import { built } from "../peers/support/projects.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
-import { endWithParent, startJanitor } from "./janitor.ts";
-import { Kubectl } from "./kubectl.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
-import { kubeconfigOf, POD_IMAGE, planCluster } from "./plan.ts";
+import { POD_IMAGE, planCluster } from "./plan.ts";
+import { testCluster } from "./test-cluster.ts";
 
 const PORT = 8080;
 const WAIT = "--timeout=180s";
 
-const plan = planCluster(`test-${process.pid}`, 2);
-endWithParent();
-const janitor = startJanitor(plan);
-after(async () => {
-  await stopCluster(plan);
-  janitor.stop();
-});
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
-
-const kubectl = new Kubectl(binaries.kube, kubeconfigOf(plan));
+const { plan, binaries, kubectl } = testCluster("test", 2);
 
 const podOn = (node: string) => ({
   ...{ apiVersion: "v1", kind: "Pod", metadata: { name: `on-${node}` } },

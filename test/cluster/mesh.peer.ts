@@ -6,23 +6,20 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSy
 import { isIPv6 } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
-import { installDebian } from "../peers/support/debian.ts";
-import { built } from "../peers/support/projects.ts";
 import { soak } from "../peers/support/soak.ts";
 import { hierarchies } from "./cgroups.ts";
 import { kubeletOf, startCluster, stopCluster } from "./cluster.ts";
-import { endWithParent, startJanitor } from "./janitor.ts";
-import { Kubectl } from "./kubectl.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
 import { orlopArchive } from "./orlop-image.ts";
 import { sectionsOf } from "./page.ts";
 import { PageRunner } from "./page-runner.ts";
-import { kubeconfigOf, planCluster, staticPodsOf } from "./plan.ts";
+import { staticPodsOf } from "./plan.ts";
 import { cgroupOf } from "./scripts.ts";
+import { testCluster } from "./test-cluster.ts";
 
 /** Of the kubelet's probes of each kind, after the pods were ready. Four pods have a probe of each kind each second. */
 const PROBES = soak(150, 1_000);
@@ -35,27 +32,13 @@ const PROBE_KINDS: Readonly<Record<string, string>> = {
 };
 
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
-const plan = planCluster(`mesh-${process.pid}`, 2);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = mkdtempSync(path.join(tmpdir(), "orlop-page-"));
-after(async () => {
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
-const kubectl = new Kubectl(binaries.kube, kubeconfigOf(plan));
+const { plan, binaries, kubectl, shell } = testCluster("mesh", 2, folder);
 
 // The page's paths begin at the checkout; what its commands write stays here.
 for (const name of ["daemonset", "docs"]) symlinkSync(path.join(checkout, name), path.join(folder, name));
 const sections = sectionsOf(readFileSync(path.join(checkout, "docs/kubernetes.md"), "utf8"));
-const page = new PageRunner(folder, {
-  ...process.env,
-  PATH: `${path.join(binaries.kube, "bin")}:${process.env.PATH}`,
-  KUBECONFIG: kubeconfigOf(plan),
-});
+const page = new PageRunner(folder, shell);
 const started = performance.now();
 
 async function follow(section: string): Promise<void> {

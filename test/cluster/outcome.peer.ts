@@ -3,46 +3,33 @@
 // that they were, and of Orlop nothing stays on a node. Times are printed. `make interop PEERS=outcome` runs it.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { NODE_TAINT } from "../../agent/authority/node-taints.ts";
 import { OWN_CONFLIST, PLUGIN } from "../../agent/cni/conflist.ts";
 import { tail } from "../box/process.ts";
-import { installDebian } from "../peers/support/debian.ts";
-import { built } from "../peers/support/projects.ts";
 import { hierarchies } from "./cgroups.ts";
 import { kubeletOf, stopCluster } from "./cluster.ts";
 import { Dawns, podObject } from "./dawns.ts";
-import { endWithParent, startJanitor } from "./janitor.ts";
-import { Kubectl } from "./kubectl.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
 import { sectionsOf } from "./page.ts";
 import { makePageFolder, pageText } from "./page-folder.ts";
 import { PageRunner } from "./page-runner.ts";
-import { kubeconfigOf, type NodePlan, planCluster } from "./plan.ts";
+import { kubeconfigOf, type NodePlan } from "./plan.ts";
 import { cniDirectories } from "./programs.ts";
 import { cgroupOf } from "./scripts.ts";
+import { testCluster } from "./test-cluster.ts";
 
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
 const ECHO = 7070;
 const PATIENCE_MS = 60_000;
 const WAIT = "--timeout=180s";
 
-const plan = planCluster(`outcome-${process.pid}`, 2);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = makePageFolder();
-after(async () => {
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
-const kubectl = new Kubectl(binaries.kube, kubeconfigOf(plan));
+const { plan, kubectl, shell } = testCluster("outcome", 2, folder);
 const [near, far] = plan.nodes;
 assert.ok(near !== undefined && far !== undefined);
 const sections = sectionsOf(pageText());
@@ -134,11 +121,7 @@ async function round(): Promise<void> {
   const followed = new Set<string>();
   const say = (what: string): void =>
     console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(6)} s  ${what}`);
-  const page = new PageRunner(folder, {
-    ...process.env,
-    PATH: `${path.join(binaries.kube, "bin")}:${process.env.PATH}`,
-    KUBECONFIG: kubeconfigOf(plan),
-  });
+  const page = new PageRunner(folder, shell);
   const follow = async (section: string): Promise<void> => {
     const steps = sections.get(section);
     assert.ok(steps !== undefined && steps.length > 0, `docs/kubernetes.md has no commands in "${section}"`);

@@ -2,23 +2,19 @@
 // daemonset/control.yaml and daemonset/route-status.yaml and no others.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { installDebian } from "../peers/support/debian.ts";
-import { built } from "../peers/support/projects.ts";
 import { ask, send } from "./api.ts";
 import { make, makeNamespace, tokenFor } from "./authority-objects.ts";
-import { startCluster, stopCluster } from "./cluster.ts";
+import { startCluster } from "./cluster.ts";
 import { freePorts } from "./free-ports.ts";
 import { gatewayDefinition } from "./gateway-definitions.ts";
-import { endWithParent, startJanitor } from "./janitor.ts";
-import { Kubectl } from "./kubectl.ts";
-import { kubeconfigOf, planCluster } from "./plan.ts";
+import { testCluster } from "./test-cluster.ts";
 
 const PATIENCE_MS = 60_000;
 const SYSTEM = "orlop-system";
@@ -27,23 +23,14 @@ const STREAMS = { TLSRoute: ROUTES.replace("http", "tls"), TCPRoute: ROUTES.repl
 const main = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 const manifest = (name: string): string => fileURLToPath(new URL(`../../daemonset/${name}.yaml`, import.meta.url));
 
-const plan = planCluster(`routes-${process.pid}`, 1);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = mkdtempSync(path.join(tmpdir(), "orlop-routes-cluster-"));
 const at = (name: string): string => path.join(folder, name);
 /** By name, with what each has logged. */
 const controls = new Map<string, { readonly process: ChildProcess; readonly said: string[] }>();
-after(async () => {
+after(() => {
   for (const control of controls.values()) control.process.kill("SIGKILL");
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
-const admin = kubeconfigOf(plan);
-const kubectl = new Kubectl(binaries.kube, admin);
+const { plan, binaries, kubeconfig: admin, kubectl } = testCluster("routes", 1, folder);
 
 async function until<T>(what: string, find: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + PATIENCE_MS;

@@ -3,30 +3,27 @@
 // `make cluster-test` runs it. It needs programs that take minutes to build, so `make test` does not.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ApiClient } from "../../agent/control/kubernetes/api-client.ts";
 import { kubeconfig } from "../../agent/control/kubernetes/credentials.ts";
 import { KubernetesSource } from "../../agent/control/kubernetes/source.ts";
 import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
-import { installDebian } from "../peers/support/debian.ts";
-import { built } from "../peers/support/projects.ts";
 import { Dice } from "../support/dice.ts";
 import { makeAccount, revoke, tokenOf } from "./agent-account.ts";
 import { ask } from "./api.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
 import { type Fault, html, pass, refusal } from "./fault.ts";
 import { FaultProxy, nameOf } from "./fault-proxy.ts";
-import { endWithParent, startJanitor } from "./janitor.ts";
 import { KindHistory, listed } from "./kind-history.ts";
-import { Kubectl } from "./kubectl.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
-import { kubeconfigOf, pkiOf, planCluster } from "./plan.ts";
+import { pkiOf } from "./plan.ts";
 import { RandomObjects } from "./random-objects.ts";
 import { SourceChecker } from "./source-checker.ts";
+import { testCluster } from "./test-cluster.ts";
 
 const SEED = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 31));
 /** Of random changes and faults. */
@@ -40,18 +37,8 @@ const settings = {
   ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 
-const plan = planCluster(`source-${process.pid}`, 1);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = mkdtempSync(path.join(tmpdir(), "orlop-source-"));
-after(async () => {
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
-const admin = kubeconfigOf(plan);
+const { plan, binaries, kubeconfig: admin, kubectl } = testCluster("source", 1, folder);
 const urlOf = ({ path: url, selector }: (typeof watchedKinds)[number]): string =>
   selector === "" ? url : `${url}?${selector}`;
 
@@ -130,7 +117,6 @@ class Stir {
 test(`through faults, every mesh is that of whole states of the API server (ORLOP_SEED=${SEED})`, async (t) => {
   console.log(`ORLOP_SEED=${SEED}`);
   await startCluster(plan, binaries, console.log);
-  const kubectl = new Kubectl(binaries.kube, admin);
   await makeAccount(admin);
   for (const kind of watchedKinds)
     await until(`${kind.kind} is served`, async () => (await ask(admin, kind.path)).status === 200);

@@ -2,22 +2,19 @@
 // commands of docs/kubernetes.md, with statuses of routes. `make interop PEERS=gamma` runs it.
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { startCluster, stopCluster } from "../../cluster/cluster.ts";
+import { startCluster } from "../../cluster/cluster.ts";
 import { gatewayDefinition } from "../../cluster/gateway-definitions.ts";
-import { endWithParent, startJanitor } from "../../cluster/janitor.ts";
-import { Kubectl } from "../../cluster/kubectl.ts";
 import { orlopArchive } from "../../cluster/orlop-image.ts";
 import { sectionsOf } from "../../cluster/page.ts";
 import { makePageFolder, pageText } from "../../cluster/page-folder.ts";
 import { PageRunner } from "../../cluster/page-runner.ts";
-import { kubeconfigOf, planCluster } from "../../cluster/plan.ts";
+import { testCluster } from "../../cluster/test-cluster.ts";
 import { peerCase } from "../support/cases.ts";
-import { installDebian } from "../support/debian.ts";
 import { built } from "../support/projects.ts";
 import { answersOf, locations, rewritten } from "./answers.ts";
 import { echoArchive, imageOf } from "./echo-image.ts";
@@ -39,32 +36,17 @@ const strict = {
   spec: { mtls: { mode: "STRICT" } },
 };
 
-const plan = planCluster(`gamma-${process.pid}`, 2);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = makePageFolder();
-after(async () => {
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
+const { plan, binaries, kubeconfig, kubectl, shell } = testCluster("gamma", 2, folder);
 const suite = path.join(built("gamma/suite", console.log), "bin/suite");
 const echo = built("gamma/echo", console.log);
-const kubeconfig = kubeconfigOf(plan);
-const kubectl = new Kubectl(binaries.kube, kubeconfig);
 const began = performance.now();
 const say = (what: string): void =>
   console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(6)} s  ${what}`);
 
 /** As an operator does who follows the pages: Orlop, then statuses of routes. */
 async function install(): Promise<void> {
-  const page = new PageRunner(folder, {
-    ...process.env,
-    PATH: `${path.join(binaries.kube, "bin")}:${process.env.PATH}`,
-    KUBECONFIG: kubeconfig,
-  });
+  const page = new PageRunner(folder, shell);
   const steps = sectionsOf(pageText()).get("Install");
   assert.ok(steps !== undefined && steps.length > 0);
   await page.run(steps);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before } from "node:test";
@@ -12,12 +12,10 @@ import { RemoteAuthority } from "../../../agent/identity/remote-authority.ts";
 import { type SpiffeId, spiffeId } from "../../../agent/mesh/spiffe-id.ts";
 import { ask } from "../../cluster/api.ts";
 import { makeNamespace, makePod, tokenFor } from "../../cluster/authority-objects.ts";
-import { startCluster, stopCluster } from "../../cluster/cluster.ts";
+import { startCluster } from "../../cluster/cluster.ts";
 import { freePorts } from "../../cluster/free-ports.ts";
-import { endWithParent, startJanitor } from "../../cluster/janitor.ts";
-import { kubeconfigOf, planCluster } from "../../cluster/plan.ts";
+import { testCluster } from "../../cluster/test-cluster.ts";
 import { peerCase } from "../support/cases.ts";
-import { installDebian } from "../support/debian.ts";
 import { built } from "../support/projects.ts";
 
 const PATIENCE_MS = 90_000;
@@ -26,22 +24,14 @@ const web = spiffeId("cluster.local", "shop", "web");
 const api = spiffeId("cluster.local", "shop", "api");
 const never = new AbortController().signal;
 
-const plan = planCluster(`istiod-${process.pid}`, 2);
-endWithParent();
-const janitor = startJanitor(plan);
 const folder = mkdtempSync(path.join(tmpdir(), "orlop-istiod-"));
 const at = (name: string): string => path.join(folder, name);
 let istiod: ChildProcess | undefined;
-after(async () => {
+after(() => {
   istiod?.kill("SIGKILL");
-  await stopCluster(plan);
-  janitor.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
-installDebian(["containerd", "runc", "containernetworking-plugins"]);
-const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
+const { plan, binaries, kubeconfig: admin } = testCluster("istiod", 2, folder);
 const program = path.join(built("istiod", console.log), "bin/istiod");
-const admin = kubeconfigOf(plan);
 const nodes = plan.nodes.map(({ name }) => name) as [string, string];
 const uids = new Map<string, string>();
 let address = "";
