@@ -9,9 +9,8 @@ import { accountsService, greeterService, httpPort } from "../mesh/mesh-file.ts"
 import { until } from "../mesh/mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
 
-const program = (name: string): string => fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
-const httpLoad = program("http-load");
-const grpcCaller = program("../test/support/grpc-caller");
+const httpLoad = fileURLToPath(new URL("../app/http-load.ts", import.meta.url));
+const grpcCaller = fileURLToPath(new URL("../../test/support/grpc-caller.ts", import.meta.url));
 /** Until a program in a pod has started. */
 const START_MS = 15_000;
 const PATH = "/accounts/7";

@@ -67,7 +67,7 @@ spec: {selector: {matchLabels: {serves: ${serves}}}, action: ${action}, rules: [
 }
 
 let journey: Journey;
-const program = (name: string): string => fileURLToPath(new URL(`../../demo/${name}.ts`, import.meta.url));
+const program = (name: string): string => fileURLToPath(new URL(`../../demo/app/${name}.ts`, import.meta.url));
 before(async () => {
   journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) => meshText(cluster));
   for (const name of ["near", "far", "public"]) await serve(pod(name), program("http-app"), HTTP);
