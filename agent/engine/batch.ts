@@ -21,6 +21,9 @@ export type TunnelTimes = {
   readonly servedOnMs?: number;
 };
 
+/** What a decision usually takes is in the price of a turn (native/engine/core/pod_shares.h); of what takes longer the pod pays the time. */
+const PAID_FROM_MS = 0.05;
+
 /** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
 export class BatchEngine implements Engine {
   readonly #native: NativeEngine;
@@ -51,6 +54,7 @@ export class BatchEngine implements Engine {
 
   #wake(count: number): number {
     this.#answers.restart();
+    let beganMs = performance.now();
     for (let index = 0; index < count; index++) {
       const event = this.#events.read(index);
       let answer: Answer | undefined;
@@ -64,8 +68,16 @@ export class BatchEngine implements Engine {
         if (refusal !== undefined) this.#answers.write(refusal);
         this.#onError(error, event);
       }
+      const endedMs = performance.now();
+      if (endedMs - beganMs >= PAID_FROM_MS) this.#pay(event, endedMs - beganMs);
+      beganMs = endedMs;
     }
     return this.#answers.count;
+  }
+
+  /** By the pod on whose connection it is, so that no other pod of the thread waits for it again and again. */
+  #pay(event: EngineEvent, ms: number): void {
+    if ("podIdx" in event && !this.#closed) this.#native.spendTime(event.podIdx, Math.round(ms * 1_000));
   }
 
   setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void {

@@ -45,6 +45,8 @@ class Engine {
   void RemovePod(uint32_t pod_idx, bool cut);
   bool AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd);
   void SetFlowMap(int fd) { flows_.SetMap(fd); }
+  // TypeScript has taken so long for an event of this pod.
+  void SpendTime(uint32_t pod_idx, uint32_t us) { shares_.SpendTime(pod_idx, us); }
   void Submit();
   // False: there is no such connection.
   bool Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const;

@@ -28,6 +28,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::AddSockets>("addSockets"),
                                           InstanceMethod<&EngineObject::SetFlowMap>("setFlowMap"),
                                           InstanceMethod<&EngineObject::Submit>("submit"),
+                                          InstanceMethod<&EngineObject::SpendTime>("spendTime"),
                                           InstanceMethod<&EngineObject::Counters>("counters"),
                                           InstanceMethod<&EngineObject::Transport>("transport"),
                                           InstanceMethod<&EngineObject::GetStats>("stats"),
@@ -145,6 +146,11 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
 
   void Submit(const Napi::CallbackInfo&) {
     if (Live()) engine_->Submit();
+  }
+
+  void SpendTime(const Napi::CallbackInfo& info) {
+    uint32_t pod_idx = 0, us = 0;
+    if (ArgU32(info, 0, &pod_idx) && ArgU32(info, 1, &us) && Live()) engine_->SpendTime(pod_idx, us);
   }
 
   Napi::Value Counters(const Napi::CallbackInfo& info) {

@@ -7,8 +7,10 @@ namespace orlop {
 
 void FairTurns::Fill(Queue* queue, uint64_t turn) const {
   if (queue->turn_ == turn) return;
+  // A new queue has a whole share, since it owes nothing.
+  const auto turns = static_cast<int64_t>(std::min<uint64_t>(turn - queue->turn_, kMostOwed));
   queue->turn_ = turn;
-  queue->left_ = std::min(queue->left_ + share_, share_);
+  queue->left_ = static_cast<int32_t>(std::min<int64_t>(queue->left_ + turns * share_, share_));
 }
 
 bool FairTurns::Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn) {
@@ -26,7 +28,7 @@ bool FairTurns::Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn) {
 
 void FairTurns::Spend(Queue* queue, int32_t cost, uint64_t turn) const {
   Fill(queue, turn);
-  queue->left_ -= cost;
+  queue->left_ = std::max(queue->left_ - std::min(cost, kMostOwed), -kMostOwed);
 }
 
 void FairTurns::Run(uint64_t turn) {

@@ -8,8 +8,8 @@
 namespace orlop {
 
 // Deficit round robin (Shreedhar and Varghese, "Efficient Fair Queuing Using Deficit Round Robin", 1996) over queues, of which each
-// turn of the thread is one round. What a piece of work costs beyond its queue's share is taken from the queue's next shares. An idle
-// queue saves nothing.
+// turn of the thread is one round. What a piece of work costs beyond its queue's share is taken from the queue's next shares, those of
+// turns in which it asks for nothing included. An idle queue saves nothing.
 class FairTurns {
  public:
   class Waiter : public Hook<Waiter> {
@@ -40,8 +40,15 @@ class FairTurns {
   // True: the work may begin at once. False: OnTurn is called in this turn or a later turn, unless `waiter` is removed before; of a
   // waiter that waits already, once. `cost` is 1 to the share. `turn` is the number of the turn that runs, and never goes back.
   bool Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn);
+  // What a queue owes at most: a machine that was stopped for a while stops no queue for long.
+  static constexpr int32_t kMostOwed = 1 << 20;
   // Work of this cost was done, which nobody has asked for.
   void Spend(Queue* queue, int32_t cost, uint64_t turn) const;
+  // It could begin nothing in this turn.
+  bool Owes(Queue* queue, uint64_t turn) const {
+    Fill(queue, turn);
+    return queue->left_ <= 0;
+  }
   // Once in each turn: lets the oldest of each queue begin.
   void Run(uint64_t turn);
   // Nothing waits.

@@ -15,18 +15,27 @@ size_t InChunks(size_t bytes) {
   return (bytes + Chunk::kSize - 1) / Chunk::kSize * Chunk::kBytes;
 }
 
+// Accounts of pods that owe something and have no connection; more of them are looked through.
+constexpr size_t kMostUnused = 64;
+
 }  // namespace
 
 PodAccount& PodShares::AccountOf(uint32_t pod_idx) {
   std::unique_ptr<PodAccount>& account = accounts_[pod_idx];
-  if (!account) account = std::make_unique<PodAccount>();
+  if (account) return *account;
+  account = std::make_unique<PodAccount>();
   account->pod_idx = pod_idx;
   return *account;
 }
 
-void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
+PodAccount& PodShares::AccountOfNext(uint32_t pod_idx) {
   PodAccount& account = AccountOf(pod_idx);
-  account.shares++;
+  if (account.shares++ == 0) in_use_++;
+  return account;
+}
+
+void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
+  PodAccount& account = AccountOfNext(pod_idx);
   counted_++;
   share->account_ = &account;
   const bool beyond = account.shares - account.carried > limits_.open;
@@ -36,8 +45,7 @@ void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
 }
 
 void PodShares::Carry(PodShare* share, uint32_t pod_idx) {
-  PodAccount& account = AccountOf(pod_idx);
-  account.shares++;
+  PodAccount& account = AccountOfNext(pod_idx);
   account.carried++;
   share->account_ = &account;
   share->carried_ = true;
@@ -61,7 +69,7 @@ bool PodShares::Open(PodShare* share, size_t head_bytes) {
 }
 
 int32_t PodShares::Share() const {
-  const bool alone = accounts_.size() == 1 && stats_.connections <= counted_;
+  const bool alone = in_use_ == 1 && stats_.connections <= counted_;
   return alone ? kShareAlone : kShareAmongOthers;
 }
 
@@ -80,12 +88,24 @@ void PodShares::Spend(PodShare* share, uint32_t work) {
   turns_.Spend(&share->account_->queue, units, turn_.number());
 }
 
+void PodShares::SpendTime(uint32_t pod_idx, uint32_t us) {
+  const auto units = static_cast<int32_t>(us / kUsPerUnit);
+  PodAccount& account = AccountOf(pod_idx);
+  turns_.SetShare(Share());
+  // It has paid what was expected.
+  turns_.Spend(&account.queue, std::max(units - account.verdict_units, 0), turn_.number());
+  account.verdict_units = std::max(account.verdict_units, std::min(units, kShareAlone));
+}
+
 bool PodShares::MayGo(PodShare* share, size_t head_bytes) {
   const int32_t most = Share();
   const auto beyond = static_cast<int32_t>(head_bytes / kHeadBytesPerUnit);
   turns_.SetShare(most);
-  if (turns_.Ask(&share->account_->queue, &share->go_, std::min(1 + beyond, most), turn_.number()))
-    return true;
+  int32_t& verdict = share->account_->verdict_units;
+  const int32_t cost = std::max(1 + beyond, verdict);
+  // Requests of another kind may follow, which take less.
+  verdict -= (verdict + 15) / 16;
+  if (turns_.Ask(&share->account_->queue, &share->go_, std::min(cost, most), turn_.number())) return true;
   turn_.Again(this);
   return false;
 }
@@ -140,10 +160,26 @@ void PodShares::End(PodShare* share) {
   std::exchange(share->carried_, false) ? account.carried-- : counted_--;
   if (std::exchange(share->open_, false)) account.open--;
   if (--account.shares > 0) return;
+  in_use_--;
+  // What it owes it owes also when the pod comes back with another connection.
+  turns_.SetShare(Share());
+  if (turns_.Owes(&account.queue, turn_.number())) return DropPaid();
+  Drop(accounts_.find(account.pod_idx));
+}
+
+void PodShares::DropPaid() {
+  if (accounts_.size() < in_use_ + kMostUnused) return;
+  for (auto each = accounts_.begin(); each != accounts_.end();) {
+    PodAccount& account = *each->second;
+    const bool stays = account.shares > 0 || turns_.Owes(&account.queue, turn_.number());
+    each = stays ? std::next(each) : Drop(each);
+  }
+}
+
+PodShares::Accounts::iterator PodShares::Drop(Accounts::iterator account) {
   // Callers up the stack may be walking over its lists.
-  const auto found = accounts_.find(account.pod_idx);
-  turn_.Bury(found->second.release());
-  accounts_.erase(found);
+  turn_.Bury(account->second.release());
+  return accounts_.erase(account);
 }
 
 void PodShares::Shed(PodShare* share, CloseCause cause) {

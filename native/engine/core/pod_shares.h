@@ -20,6 +20,8 @@ struct PodAccount final : Turn::Mortal {
   BySize<PodShare, ByHeads> by_heads;
   BySize<PodShare, ByBytes> by_bytes;
   uint32_t pod_idx = 0;
+  // What a verdict on its requests takes, by those before: at most kShareAlone.
+  int32_t verdict_units = 0;
   size_t shares = 0;
   size_t carried = 0;  // of these
   size_t open = 0;
@@ -46,6 +48,7 @@ class PodShares final : public Turn::Task {
   static constexpr size_t kHeadBytesPerUnit = 2'048;
   // A head of HTTP/2 is a unit, and so are as many other frames as cost that much.
   static constexpr uint32_t kWorkPerUnit = 16;
+  static constexpr uint32_t kUsPerUnit = 5;
 
   PodShares(Turn& turn, const Buffers& buffers, Stats& stats)
       : turn_(turn), buffers_(buffers), stats_(stats) {}
@@ -63,6 +66,9 @@ class PodShares final : public Turn::Task {
   bool MayRead(PodShare* share);
   // Reading has caused so much work, in units of the toll (http2/toll.h): the pod has as much less of its next turns.
   void Spend(PodShare* share, uint32_t work);
+  // TypeScript has taken so long for an event of the pod, in microseconds: the pod has as much less of its next turns, also of those
+  // after all its connections have ended. What it asks for next counts as if it took as long.
+  void SpendTime(uint32_t pod_idx, uint32_t us);
   // True: the request may go to TypeScript now. False: when OnMayGo is called.
   bool MayGo(PodShare* share, size_t head_bytes);
   // The request has ended, and the next may come.
@@ -75,13 +81,21 @@ class PodShares final : public Turn::Task {
   // Memory is short: of pods that have more than their part of it, what holds most ends until they have not, or memory is not short.
   void Relieve();
 
+  size_t accounts() const { return accounts_.size(); }
+
   // Turn::Task.
   void OnAgain() override;
 
  private:
   // What a pod may do in this turn.
   int32_t Share() const;
+  using Accounts = std::unordered_map<uint32_t, std::unique_ptr<PodAccount>>;
   PodAccount& AccountOf(uint32_t pod_idx);
+  // With one share more.
+  PodAccount& AccountOfNext(uint32_t pod_idx);
+  Accounts::iterator Drop(Accounts::iterator account);
+  // Of accounts without a share those that owe nothing any more.
+  void DropPaid();
   void Shed(PodShare* share, CloseCause cause);
   // Takes it out of sums and lists of sizes.
   static void Uncount(PodShare* share);
@@ -90,7 +104,8 @@ class PodShares final : public Turn::Task {
   Stats& stats_;
   PodLimits limits_;
   FairTurns turns_;
-  std::unordered_map<uint32_t, std::unique_ptr<PodAccount>> accounts_;
+  Accounts accounts_;
+  size_t in_use_ = 0;    // of the accounts, those with a share
   int64_t counted_ = 0;  // connections of all accounts
   bool heavy_ = false;   // a pod keeps too many bytes of heads
 };

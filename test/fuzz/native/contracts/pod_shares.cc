@@ -78,6 +78,68 @@ void ShareTurns(Random& random) {
   }
 }
 
+// Work of random cost, some of it paid only once it was done, by pods that come and go. A model of its own says of each what is left.
+void OweTurns(Random& random) {
+  FairTurns turns;
+  turns.SetShare(kShare);
+  std::vector<Work*> begun;
+  std::deque<Work> all;
+  struct Pod {
+    FairTurns::Queue queue;
+    int64_t left = kShare;
+    uint64_t turn = 0;
+    std::deque<const Work*> waiting;
+  };
+  std::vector<Pod> pods(1 + Below(random, 4));
+  const auto fill = [](Pod& pod, uint64_t turn) {
+    pod.left = std::min<int64_t>(
+        pod.left + static_cast<int64_t>(turn - pod.turn) * static_cast<int64_t>(kShare), kShare);
+    pod.turn = turn;
+  };
+  uint64_t turn = 0;
+  for (size_t nth = 0; nth < 400; nth++, turn += Below(random, 8) == 0 ? Below(random, 100) : 1) {
+    for (size_t at = 0; at < pods.size(); at++) {
+      Pod& pod = pods[at];
+      for (size_t acts = Below(random, 6); acts > 0; acts--) {
+        fill(pod, turn);
+        if (Below(random, 4) == 0) {
+          const auto cost =
+              static_cast<int32_t>(Below(random, 20) == 0 ? 1 + Below(random, 1'000) : Below(random, 20));
+          turns.Spend(&pod.queue, cost, turn);
+          pod.left -= cost;
+          continue;
+        }
+        const auto cost = static_cast<int32_t>(1 + Below(random, kShare));
+        Work& work = all.emplace_back(at, nth, cost, &begun);
+        const bool goes = pod.waiting.empty() && pod.left > 0;
+        Expect(turns.Ask(&pod.queue, &work, cost, turn) == goes, "what is left to decide");
+        goes ? static_cast<void>(pod.left -= cost) : pod.waiting.push_back(&work);
+      }
+      Expect(turns.Owes(&pod.queue, turn) == (fill(pod, turn), pod.left <= 0), "what it owes to be known");
+    }
+    begun.clear();
+    turns.Run(turn);
+    std::map<size_t, std::deque<const Work*>> of_pod;
+    for (const Work* work : begun) of_pod[work->pod].push_back(work);
+    for (size_t at = 0; at < pods.size(); at++) {
+      Pod& pod = pods[at];
+      if (pod.waiting.empty()) continue;
+      fill(pod, turn);
+      while (pod.left > 0 && !pod.waiting.empty()) {
+        Expect(!of_pod[at].empty() && of_pod[at].front() == pod.waiting.front(), "the oldest to begin");
+        pod.left -= pod.waiting.front()->cost;
+        pod.waiting.pop_front();
+        of_pod[at].pop_front();
+      }
+      Expect(of_pod[at].empty(), "no more to begin than is left");
+    }
+  }
+  FairTurns::Queue stopped;
+  for (int nth = 0; nth < 3; nth++) turns.Spend(&stopped, INT32_MAX, turn);
+  Expect(turns.Owes(&stopped, turn), "much to be owed");
+  Expect(!turns.Owes(&stopped, turn + 1 + FairTurns::kMostOwed / kShare), "and no more than the most");
+}
+
 // One pod has a thousand requests waiting. Another pod's only request goes on at once, and a third pod's share is not smaller.
 void KeepBystanders() {
   FairTurns turns;
@@ -357,6 +419,36 @@ void PayForWork() {
   Expect(turns >= 3 && turns <= 5, "what was spent to be paid back turn by turn");
 }
 
+// What TypeScript takes for a pod's requests is the pod's, also when it comes with a new connection each time, and no other's.
+void PayForTime() {
+  World world;
+  PodShares& shares = world.services().shares;
+  Connection bystander(world, 2);
+  constexpr uint32_t kUs = 10 * PodShares::kShareAmongOthers * PodShares::kUsPerUnit;
+  {
+    Connection dear(world, 1);
+    Expect(dear.Open(400) && shares.MayGo(&dear, 400), "the first request to go");
+    shares.SpendTime(1, kUs);
+  }
+  Connection next(world, 1), beside(world, 1);
+  Expect(next.Open(400) && !shares.MayGo(&next, 400), "a new connection not to be a new pod");
+  Expect(beside.Open(400) && !shares.MayGo(&beside, 400), "another to wait behind it");
+  Expect(bystander.Open(400) && shares.MayGo(&bystander, 400), "the bystander to go at once");
+  int turns = 0;
+  for (; next.turns == 0 && turns < 20; turns++) world.Turn();
+  Expect(turns >= 9 && turns <= 11, "the time to be paid back turn by turn");
+  Expect(beside.turns == 0, "a request to count as what the request before it took");
+  world.Turn();
+  Expect(beside.turns == 1, "the next to go in the next turn");
+  // Accounts of pods that have gone stay for as long as they owe something, and not for ever.
+  for (uint32_t pod = 10; pod < 10'000; pod++) {
+    Connection gone(world, pod);
+    shares.SpendTime(pod, kUs);
+    if (pod % 8 == 0) world.Turn();
+    Expect(shares.accounts() < 2'000, "no account for ever");
+  }
+}
+
 }  // namespace
 }  // namespace orlop::contracts
 
@@ -373,8 +465,10 @@ int main(int argc, char** argv) {
   WaitForTurns();
   ReadInTurns();
   PayForWork();
+  PayForTime();
   for (unsigned long i = 0; i < rounds; i++) {
     ShareTurns(random);
+    OweTurns(random);
     GrowHeads(random);
   }
   printf("%lu rounds\n", rounds);
