@@ -10,6 +10,7 @@ import { ask, h2cApplication, h2cCaller, type OnStream, response } from "./h2c.t
 import { endedOf, type Served, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
 import { closedAtEnd } from "./support.ts";
+import { until } from "./until.ts";
 
 const MEBIBYTE = 2 ** 20;
 const LARGE = MEBIBYTE;
@@ -360,7 +361,3 @@ test("requests leave nothing behind in the account of memory", async () => {
   assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
   await until(() => under.engine.engine.stats().bufferBytes === 0);
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
-}

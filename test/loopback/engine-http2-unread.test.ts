@@ -9,6 +9,7 @@ import { ask, h2cApplication, h2cCaller } from "./h2c.ts";
 import { endedOf, type Served, serves, to, ways } from "./origin-engine.ts";
 import { headOf, RawCaller } from "./raw-h2c.ts";
 import { closedAtEnd } from "./support.ts";
+import { until } from "./until.ts";
 
 const KIBIBYTE = 1_024;
 const MEBIBYTE = 1_024 * KIBIBYTE;
@@ -44,10 +45,6 @@ async function rawApplication(
 
 const asked = ({ engine }: Served): number => engine.events.filter(({ type }) => type === "request").length;
 const bytesOf = ({ engine }: Served): number => engine.engine.stats().bufferBytes;
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(5);
-}
 
 /** 1,200 interim responses to each request, which is nearly what a stream may bring. */
 const floods = (): Promise<{ readonly port: number }> =>

@@ -11,6 +11,7 @@ import { ca, clientEngine, installBoth, pair, serverEngine, serverLeaf } from ".
 import { ACK, END_HEADERS, frame, HEADERS, literal, PING, RawPeer, SETTINGS } from "./raw-h2.ts";
 import { dial, howItEnds, serve } from "./support.ts";
 import type { TestEngine } from "./test-engine.ts";
+import { until } from "./until.ts";
 
 const never = 3_600_000;
 /** What is not the subject of a test never comes, so that a busy machine changes nothing. */
@@ -18,9 +19,6 @@ const soonIdle = { pingEveryMs: 50, pingAnswerMs: never, idleMs: 300 };
 const soonLost = { pingEveryMs: 50, pingAnswerMs: 1_000, idleMs: never };
 
 /** Until it holds; the test's own limit is the deadline. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(5);
-}
 
 async function says(port: number, word: string): Promise<net.Socket> {
   const socket = await dial(port);

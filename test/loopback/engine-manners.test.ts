@@ -1,13 +1,12 @@
-// tests · what a peer may count on: what it sends before the answer waits (docs/reference/failures.md, row A11), an end before the
-// answer is a half-close, a tunnel that is ended for a violation says why, and a connection that breaks never looks like an end.
+// tests · what a peer may count on: a tunnel that is ended for a violation says why, and a connection that breaks never looks like an end.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
-import type { ConnectRequest } from "../../agent/engine/events.ts";
 import { ca, clientEngine, clientLeaf, installBoth, pair, serverEngine, serverLeaf } from "./hbone-pair.ts";
+import { answered, code, dataOf, goaways, heard, resets } from "./heard-frames.ts";
 import {
   connectBlock,
   DATA,
@@ -21,223 +20,12 @@ import {
   PUSH_PROMISE,
   preface,
   RawPeer,
-  RST_STREAM,
   SETTINGS,
   u32,
   WINDOW_UPDATE,
 } from "./raw-h2.ts";
-import { dial, dialRefused, howItEnds, readAll, type Server, serve } from "./support.ts";
-import type { TestEngine } from "./test-engine.ts";
-
-/** RFC 9113 7. */
-const code = {
-  PROTOCOL_ERROR: 1,
-  FLOW_CONTROL_ERROR: 3,
-  FRAME_SIZE_ERROR: 6,
-  COMPRESSION_ERROR: 9,
-};
-/** What a stream may carry before it is answered. */
-const EARLY = 65_535;
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 2_000; i++) {
-    if (holds()) return;
-    await sleep(2);
-  }
-  assert.fail(`not within four seconds: ${what}`);
-}
-
-type Slow = {
-  readonly under: TestEngine;
-  readonly app: Server;
-  readonly got: Buffer[];
-  readonly answer: (status?: number) => void;
-};
-
-/** An engine that answers a CONNECT only when the test says so, and an application that keeps what it gets and ends when its peer does. */
-async function slowServer(said = ""): Promise<Slow> {
-  installBoth();
-  const got: Buffer[] = [];
-  const app = await serve((socket) => {
-    socket.on("data", (data) => got.push(data));
-    socket.on("end", () => socket.end(said));
-  });
-  const waiting: ConnectRequest[] = [];
-  const under = serverEngine(
-    () => app.port,
-    (event) => {
-      if (event.type !== "connect-request") return undefined;
-      waiting.push(event);
-      // An answer to nobody: the right one comes later.
-      return { conn: 0, generation: 0, type: "close" };
-    },
-  );
-  const answer = (status = 200): void => {
-    const event = waiting.shift();
-    assert.ok(event !== undefined, "nothing waits for an answer");
-    const { conn, generation } = event;
-    under.engine.answer(
-      status === 200
-        ? {
-            conn,
-            generation,
-            type: "dial",
-            podIdx: 2,
-            to: { address: "127.0.0.1", port: app.port },
-            from: null,
-            baggage: "",
-          }
-        : { conn, generation, type: "refuse", status },
-    );
-  };
-  return { under, app, got, answer };
-}
-
-const connect = (stream: number, flags = 0): Buffer => frame(HEADERS, END_HEADERS | flags, stream, connectBlock);
-const resets = (peer: RawPeer): [stream: number, code: number][] =>
-  peer.frames.flatMap(({ type, stream, payload }) => (type === RST_STREAM ? [[stream, payload.readUInt32BE()]] : []));
-const answered = (peer: RawPeer, stream: number): boolean =>
-  peer.frames.some((got) => got.type === HEADERS && got.stream === stream);
-const windows = (peer: RawPeer, stream: number): number =>
-  peer.frames
-    .filter((got) => got.type === WINDOW_UPDATE && got.stream === stream)
-    .reduce((sum, { payload }) => sum + payload.readUInt32BE(), 0);
-const dataOf = (peer: RawPeer, stream: number): { text: string; ended: boolean } => {
-  const frames = peer.frames.filter((got) => got.type === DATA && got.stream === stream);
-  const text = Buffer.concat(frames.map(({ payload }) => payload)).toString();
-  return { text, ended: frames.some(({ flags }) => (flags & END_STREAM) !== 0) };
-};
-const goaways = (peer: RawPeer): number[] =>
-  peer.frames.flatMap(({ type, payload }) => (type === GOAWAY ? [payload.readUInt32BE(4)] : []));
-/** Both sides of a PING: what was sent before has been read. */
-async function heard(peer: RawPeer): Promise<void> {
-  const before = peer.frames.filter(({ type }) => type === PING).length;
-  peer.send(frame(PING, 0, 0, Buffer.alloc(8)));
-  await until("the PING is answered", () => peer.frames.filter(({ type }) => type === PING).length > before);
-}
-
-test("DATA behind a CONNECT waits for the answer, without a byte of window given back, and none of it is lost", async () => {
-  const { under, app, got, answer } = await slowServer();
-  using _ = under;
-  const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  const early = randomBytes(EARLY);
-  peer.send(connect(1), ...[0, 16_384, 32_768, 49_152].map((at) => frame(DATA, 0, 1, early.subarray(at, at + 16_384))));
-  await heard(peer);
-  const ownWindow = windows(peer, 0);
-  assert.ok(under.engine.stats().bufferBytes >= EARLY, "it waits in the buffers that are budgeted");
-  assert.deepEqual([app.connections.length, answered(peer, 1), windows(peer, 1)], [0, false, 0]);
-  answer();
-  await until("the answer", () => answered(peer, 1));
-  await until("all of it at the application", () => Buffer.concat(got).length >= EARLY);
-  assert.ok(Buffer.concat(got).equals(early));
-  await until("the window of an answered stream", () => windows(peer, 1) >= (4 << 20) - EARLY);
-  peer.send(frame(DATA, END_STREAM, 1, Buffer.from("later")));
-  await until("the application's end", () => dataOf(peer, 1).ended);
-  assert.equal(Buffer.concat(got).subarray(EARLY).toString(), "later");
-  assert.ok(windows(peer, 0) >= ownWindow);
-  assert.deepEqual(resets(peer), []);
-  assert.equal((await under.event("closed")).cause, "finished");
-  assert.equal(under.engine.stats().bufferBytes, 0);
-  peer.socket.destroy();
-  app.close();
-});
-
-test("more DATA before the answer than the stream's window breaks flow control, and nothing is kept", async () => {
-  const { under, app } = await slowServer();
-  using _ = under;
-  const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  peer.send(connect(1), ...Array.from({ length: 5 }, () => frame(DATA, 0, 1, Buffer.alloc(16_384))));
-  await peer.closed;
-  assert.deepEqual(goaways(peer), [code.FLOW_CONTROL_ERROR]);
-  assert.equal((await under.event("closed")).cause, "protocol-error");
-  assert.equal(under.engine.stats().bufferBytes, 0);
-  assert.equal(app.connections.length, 0);
-  app.close();
-});
-
-test("DATA before an answer that refuses reaches nobody, and its window is given back", async () => {
-  const { under, app, answer } = await slowServer();
-  using _ = under;
-  const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  // 300 × 64,000 bytes are more than the tunnel's window of 16 MiB.
-  for (let round = 0; round < 3; round++) {
-    const streams = Array.from({ length: 100 }, (_, i) => 200 * round + 2 * i + 1);
-    for (const stream of streams) {
-      peer.send(connect(stream), ...[0, 1, 2, 3].map(() => frame(DATA, 0, stream, Buffer.alloc(16_000))));
-    }
-    await until(`DATA of round ${round}`, () => under.engine.stats().bufferBytes >= 100 * 64_000);
-    await heard(peer);
-    for (const _ of streams) answer(401);
-    await until(`answers of round ${round}`, () => streams.every((stream) => answered(peer, stream)));
-    assert.equal(under.engine.stats().bufferBytes, 0);
-  }
-  assert.equal(app.connections.length, 0);
-  assert.ok(!peer.socket.destroyed);
-  peer.socket.destroy();
-  app.close();
-});
-
-test("DATA before the answer comes out of the buffer budget: without room the stream is refused with 503", async () => {
-  const { under, app } = await slowServer();
-  using _ = under;
-  const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  peer.send(connect(1), connect(3));
-  await until("both to be asked for", () => under.engine.stats().streams === 2);
-  // Room for a small chunk of 4,048 bytes, which is more than 80 % and less than 95 % of it.
-  under.engine.setBufferBudget(4_700);
-  peer.send(frame(DATA, 0, 1, Buffer.alloc(1_000)), frame(DATA, 0, 3, Buffer.alloc(1_000)));
-  await until("the answer", () => answered(peer, 3));
-  assert.equal(answered(peer, 1), false);
-  const shed = await under.event("closed");
-  assert.equal(shed.cause, "shed");
-  assert.equal(under.engine.stats().shedTotal, 1);
-  peer.socket.destroy();
-  await until("nothing is kept", () => under.engine.stats().bufferBytes === 0);
-  app.close();
-});
-
-test("a CONNECT with END_STREAM, and DATA with END_STREAM before the answer, are half-closed", async () => {
-  const { under, app, got, answer } = await slowServer("and goodbye");
-  using _ = under;
-  const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  peer.send(connect(1, END_STREAM));
-  await heard(peer);
-  answer();
-  await until("the application's end", () => dataOf(peer, 1).ended);
-  assert.deepEqual(dataOf(peer, 1), { text: "and goodbye", ended: true });
-  assert.equal(got.length, 0);
-  peer.send(connect(3), frame(DATA, END_STREAM, 3, Buffer.from("one word")));
-  await heard(peer);
-  answer();
-  await until("the application's end", () => dataOf(peer, 3).ended);
-  assert.deepEqual([Buffer.concat(got).toString(), dataOf(peer, 3).text], ["one word", "and goodbye"]);
-  peer.send(connect(5, END_STREAM));
-  await heard(peer);
-  answer(401);
-  await until("the refusal", () => answered(peer, 5));
-  await heard(peer);
-  assert.deepEqual(resets(peer), [], "both halves of a refused CONNECT are over: there is nothing to reset");
-  assert.deepEqual(
-    under.closed().map(({ cause }) => cause),
-    ["finished", "finished", "refused"],
-  );
-  peer.socket.destroy();
-  app.close();
-});
-
-test("a peer that resets what it sent early leaves nothing behind", async () => {
-  const { under, app, answer } = await slowServer();
-  using _ = under;
-  const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  peer.send(connect(1), frame(DATA, 0, 1, Buffer.alloc(10_000)), frame(RST_STREAM, 0, 1, u32(8)));
-  assert.equal((await under.event("closed")).cause, "reset-by-downstream");
-  answer();
-  await heard(peer);
-  assert.equal(under.engine.stats().bufferBytes, 0);
-  assert.equal(app.connections.length, 0);
-  peer.socket.destroy();
-  app.close();
-});
+import { dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
+import { until } from "./until.ts";
 
 test("header fields on a connected stream are that stream's error (RFC 9113 8.5), and add up to nothing", async () => {
   installBoth();
@@ -250,9 +38,9 @@ test("header fields on a connected stream are that stream's error (RFC 9113 8.5)
   for (let i = 0; i < 90; i++) {
     const stream = 2 * i + 1;
     peer.connect(stream);
-    await until("the answer", () => answered(peer, stream));
+    await until(() => answered(peer, stream), "the answer");
     peer.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, trailers));
-    await until("the reset", () => resets(peer).length > i);
+    await until(() => resets(peer).length > i, "the reset");
   }
   assert.deepEqual(
     resets(peer).map(([, reason]) => reason),
@@ -303,7 +91,7 @@ test("a violation behind a stream that lives: its bytes come first, then the GOA
   using under = serverEngine(() => app.port);
   const peer = await RawPeer.connect(under.listen(2, "hbone"));
   peer.connect(7);
-  await until("the application's word", () => dataOf(peer, 7).text === "hello");
+  await until(() => dataOf(peer, 7).text === "hello", "the application's word");
   peer.send(frame(PING, 0, 0, Buffer.alloc(3)));
   await peer.closed;
   const said = peer.frames.findLast(({ type }) => type === GOAWAY)?.payload;
@@ -331,7 +119,7 @@ test("a peer that does not read is not waited for: its tunnel ends without a GOA
     frame(WINDOW_UPDATE, 0, 0, u32(1 << 30)),
   );
   peer.connect(1);
-  await until("the answer", () => answered(peer, 1));
+  await until(() => answered(peer, 1), "the answer");
   peer.socket.pause();
   // Bytes can wait for a moment in which the peer still reads. The peer's socket is full when nothing moves any more: the
   // application can write no more, and what the engine holds stays.
@@ -342,7 +130,7 @@ test("a peer that does not read is not waited for: its tunnel ends without a GOA
   }
   peer.send(push);
   await under.event("tunnel-abused");
-  await until("the tunnel's end", () => under.engine.stats().tunnels === 0);
+  await until(() => under.engine.stats().tunnels === 0, "the tunnel's end");
   assert.equal(under.engine.stats().bufferBytes, 0);
   peer.socket.resume();
   await peer.closed;
@@ -368,7 +156,7 @@ test("a server that pushes is sent the GOAWAY as well", async () => {
   using under = clientEngine(() => address.port);
   assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
   const farewell = frame(GOAWAY, 0, 0, Buffer.concat([u32(0), u32(code.PROTOCOL_ERROR)]));
-  await until("the GOAWAY", () => Buffer.concat(got).subarray(-farewell.length).equals(farewell));
+  await until(() => Buffer.concat(got).subarray(-farewell.length).equals(farewell), "the GOAWAY");
   server.close();
 });
 
@@ -401,7 +189,7 @@ for (const from of ["the client", "the server"] as const) {
     using tunnel = pair(app.port);
     for (let i = 0; i < 30; i++) {
       const client = await dial(tunnel.port);
-      await until("the application's connection", () => app.connections.length > i);
+      await until(() => app.connections.length > i, "the application's connection");
       const server = app.connections[i];
       assert.ok(server !== undefined);
       const [near, far] = from === "the client" ? [client, server] : [server, client];

@@ -11,6 +11,7 @@ import { refOf } from "./hbone-pair.ts";
 import { ask, endedOf, type Served, saidUntil, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
 import { serve } from "./support.ts";
+import { until } from "./until.ts";
 
 const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -191,8 +192,4 @@ for (const way of ways) {
     next.destroy();
     assert.deepEqual(under.errors(), []);
   });
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

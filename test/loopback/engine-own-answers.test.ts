@@ -11,6 +11,7 @@ import { refOf } from "./hbone-pair.ts";
 import { ask, endedOf, type Served, serves, to } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
 import { howItEnds, serve } from "./support.ts";
+import { until } from "./until.ts";
 
 const edits: readonly HeaderEdit[] = [
   { op: "set", name: "Access-Control-Allow-Origin", value: "https://shop.example" },
@@ -135,8 +136,3 @@ test("HTTP/1: a request that is reset takes its connection along", async () => {
   await until(() => endedOf(under).length === 1);
   assert.equal(endedOf(under)[0]?.outcome, "cut");
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  for (let nth = 0; nth < 500 && !holds(); nth++) await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.ok(holds());
-}

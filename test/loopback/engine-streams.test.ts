@@ -8,6 +8,7 @@ import { clientEngine, installBoth } from "./hbone-pair.ts";
 import { peerServer } from "./http2-peer.ts";
 import { dial, dialRefused, readAll } from "./support.ts";
 import type { TestEngine } from "./test-engine.ts";
+import { until } from "./until.ts";
 
 const { NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
 
@@ -17,9 +18,6 @@ function echo(stream: http2.ServerHttp2Stream): void {
 }
 
 /** Until it holds; the test's own limit is the deadline. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(5);
-}
 
 /** One call of an application: what it said comes back, behind everything a FIN. */
 async function call(port: number, word: string): Promise<string> {

@@ -13,6 +13,7 @@ import { CLIENT, clientEngine, installBoth, refOf, SERVER } from "./hbone-pair.t
 import { peerServer } from "./http2-peer.ts";
 import { closedAtEnd, howItEnds, readAll, serve } from "./support.ts";
 import type { TestEngine } from "./test-engine.ts";
+import { until } from "./until.ts";
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
 /** Abandoned CONNECTs of a pod at one destination (native/engine/tunnel/unanswered.h). */
@@ -21,9 +22,6 @@ const MOST = 256;
 const NEVER_MS = 3_600_000;
 
 /** Until it holds; the test's own limit is the deadline. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(5);
-}
 
 /** What a peer does with a CONNECT. */
 const manners = ["echo", "hold", "refuse", "deny"] as const;

@@ -122,3 +122,13 @@ export function saidUntil(socket: net.Socket, until: RegExp): Promise<string> {
     socket.on("data", heard).on("end", ended).on("error", ended);
   });
 }
+
+/** An application's handler that notes the port of the caller of each request; requests of one connection have the same. */
+export const callersOf = (handler: http.RequestListener = (_, response) => response.end("ok")) => {
+  const callers: number[] = [];
+  const listener: http.RequestListener = (request, response) => {
+    callers.push(request.socket.remotePort ?? 0);
+    handler(request, response);
+  };
+  return { callers, listener };
+};
