@@ -38,6 +38,57 @@ function isLink(file: string): boolean {
   }
 }
 
+/** A file with its draft. */
+export type NamedDraft = readonly [file: string, draft: Draft];
+
+/** A draft that somebody may still be writing to, and how long it has to be still yet. */
+export type Moving = { readonly file: string; readonly torn: boolean; readonly leftMs: number };
+
+/**
+ * @param nowMs of `performance.now()`, as in a draft
+ * @param holdsOn a draft counts as changed just now, however long it is still
+ */
+export function movingOf(
+  drafts: readonly NamedDraft[],
+  { nowMs, stillMs, holdsOn }: { readonly nowMs: number; readonly stillMs: number; readonly holdsOn: boolean },
+): readonly Moving[] {
+  return drafts
+    .filter(([, { whole }]) => !whole)
+    .map(([file, draft]) => ({
+      ...{ file, torn: draft.file?.torn === true },
+      leftMs: (holdsOn ? nowMs : draft.sinceMs) + stillMs - nowMs,
+    }))
+    .filter(({ leftMs }) => leftMs > 0);
+}
+
+/** None is taken over: the files `names` are looked at again after `afterMs`. Unless they have changed, the drafts are taken over then. */
+export type HeldDrafts = {
+  readonly taken: false;
+  readonly held: readonly Problem[];
+  readonly names: readonly string[];
+  readonly afterMs: number;
+};
+
+/**
+ * What must wait, of drafts that somebody may still be writing to. undefined: nothing, since all drafts together only add and tighten.
+ * @param weaker what the drafts may take away of what is in force; undefined: nobody knows what was in force
+ */
+export function heldOf(
+  moving: readonly Moving[],
+  weaker: readonly Weakening[] | undefined,
+  stillMs: number,
+): HeldDrafts | undefined {
+  const torn = moving.filter((draft) => draft.torn).map(({ file }) => file);
+  const unheld = weaker === undefined ? moving.map(({ file }) => file) : [];
+  const found = weaker ?? [];
+  if (found.length + torn.length + unheld.length === 0) return undefined;
+  return {
+    ...{ taken: false, held: heldProblems({ found, torn, unheld }, stillMs) },
+    names: moving.map(({ file }) => basename(file)),
+    afterMs: Math.max(1, ...moving.map(({ leftMs }) => leftMs)),
+  };
+}
+
 const words: Readonly<Record<Weakening["how"], string>> = {
   gone: "is gone",
   changed: "is changed so that it may allow what was refused",

@@ -8,7 +8,7 @@ import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { digestOf, type FileDigest, type LastGoodChange } from "../last-good.ts";
 import { weakenings } from "../weakens.ts";
-import { type Draft, heldProblems, wasPutWhole } from "./draft.ts";
+import { type Draft, type HeldDrafts, heldOf, movingOf, type NamedDraft, wasPutWhole } from "./draft.ts";
 import { type MeshFile, noDocuments, objectsBetween, readingFile } from "./mesh-file.ts";
 import {
   checkTotal,
@@ -45,15 +45,7 @@ export type MeshFilesOptions = {
 const FREED_EVERY = 25_000;
 
 /** Every draft was taken over, or none of them yet. */
-export type Taking =
-  | { readonly taken: true; readonly updates: readonly MeshUpdate[] }
-  /** The files `names` are to be looked at again after `afterMs`: unless they have changed, the drafts are taken over then. */
-  | {
-      readonly taken: false;
-      readonly held: readonly Problem[];
-      readonly names: readonly string[];
-      readonly afterMs: number;
-    };
+export type Taking = { readonly taken: true; readonly updates: readonly MeshUpdate[] } | HeldDrafts;
 
 export class MeshFiles {
   readonly #options: MeshFilesOptions;
@@ -280,34 +272,20 @@ export class MeshFiles {
     this.#unkept.kept(files);
   }
 
-  #sorted(): readonly (readonly [string, Draft])[] {
+  #sorted(): readonly NamedDraft[] {
     return [...this.#drafts].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
-  /**
-   * What must wait. undefined: nothing, because nobody can still be writing to a draft, or the drafts together only add and tighten.
-   * @throws ConfigError
-   */
-  #held(drafts: readonly (readonly [string, Draft])[], swap: Swap, holdsOn: boolean): Taking | undefined {
+  /** @throws ConfigError */
+  #held(drafts: readonly NamedDraft[], swap: Swap, holdsOn: boolean): HeldDrafts | undefined {
     const { stillMs, settings } = this.#options;
-    const nowMs = performance.now();
-    const leftMs = ({ whole, sinceMs }: Draft): number => (whole ? 0 : (holdsOn ? nowMs : sinceMs) + stillMs - nowMs);
-    const moving = drafts.filter(([, draft]) => leftMs(draft) > 0);
+    const moving = movingOf(drafts, { nowMs: performance.now(), stillMs, holdsOn });
     if (moving.length === 0 || (!this.known && !this.#replacesUnknown)) return undefined;
     const before = {
       rootNamespace: settings.rootNamespace,
       authorizationPolicies: () => this.#assembly.authorizationPolicies(),
     };
-    const found = this.known ? weakenings(before, this.#assembly.preview(swap)) : [];
-    const torn = moving.filter(([, { file }]) => file?.torn === true).map(([file]) => file);
-    const unheld = this.known ? [] : moving.map(([file]) => file);
-    if (found.length + torn.length + unheld.length === 0) return undefined;
-    return {
-      taken: false,
-      held: heldProblems({ found, torn, unheld }, stillMs),
-      names: moving.map(([file]) => basename(file)),
-      afterMs: Math.max(1, ...moving.map(([, draft]) => leftMs(draft))),
-    };
+    return heldOf(moving, this.known ? weakenings(before, this.#assembly.preview(swap)) : undefined, stillMs);
   }
 
   /** The names listed, and the files that are in force or drafts but were not listed. A file in force from another path counts as gone. */
