@@ -165,6 +165,7 @@ test("what is open on routes goes on while both agents are replaced, and a polic
     if (!/^(?:grpc|websocket)/.test(talk.talk)) continue;
     assert.equal(talk.heard, last[at]?.heard, `${talk.talk} hears nothing more`);
   }
+  for (const [name, app] of web) assert.ok(app.running, `the application ${name} lives: ${app.stderr}`);
   const refused = later.filter(({ talk }) => talk.startsWith("post")).map(({ failures: all }) => all[0] ?? "");
   for (const failure of refused) assert.match(failure, /: (?:403|Error)/);
 });

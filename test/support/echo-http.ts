@@ -26,6 +26,8 @@ const server = http.createServer((request, response) => {
   request.on("end", () => (url?.startsWith("/slow") ? setTimeout(answer, 2_000) : answer()));
 });
 server.on("upgrade", (_request, socket) => {
+  // A reset ends this connection, not the application.
+  socket.on("error", () => socket.destroy());
   socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
   socket.pipe(socket);
 });
