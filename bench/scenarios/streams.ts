@@ -132,7 +132,7 @@ export const streamScenarios: readonly Scenario[] = [
     ...{ unit: "ns/B", better: "less", key: "cpuNsPerByte" },
     defaultPeer: "haproxy",
     targets: {
-      ...{ haproxy: { atMost: 0.5 }, "haproxy-tuned": { atMost: 0.55 }, "orlop-openssl": { atMost: 0.78 } },
+      ...{ haproxy: { atMost: 0.5 }, "haproxy-tuned": { atMost: 0.55 }, "orlop-before": { atMost: 0.78 } },
       ...{ ztunnel: { atMost: 0.65 }, envoy: { atMost: 0.65 } },
     },
     ...bulk(1),
@@ -167,7 +167,7 @@ export const streamScenarios: readonly Scenario[] = [
     figure: "CPU of all processes of the pair per request, 64 connections, 1 KB each way",
     ...{ unit: "µs", better: "less", key: "cpuUsPerRequest" },
     defaultPeer: "haproxy",
-    targets: { haproxy: { atMost: 0.5 }, "orlop-openssl": { atMost: 0.88 } },
+    targets: { haproxy: { atMost: 0.5 }, "orlop-before": { atMost: 0.88 } },
     ...requests(64),
   },
   {

@@ -13,6 +13,7 @@ import {
   folderIn,
   JUDGED_NAMESPACE,
   type Mesh,
+  REVISION_BEFORE,
   SERVER_PORT,
   type World,
 } from "../world/world.ts";
@@ -21,7 +22,9 @@ import type { Handshake, OpenSide, Route } from "./side.ts";
 
 const HBONE_PORT = 15_008;
 const VERSION = `Orlop ${version}, Node ${process.version}`;
-const OWN_OPENSSL = "orlop-openssl";
+const versionOf = (mesh: Mesh): string => (mesh === "before" ? `revision ${REVISION_BEFORE}` : VERSION);
+/** By what their agents are, where they are not the usual ones. */
+const names: Readonly<Partial<Record<Mesh, string>>> = { openssl: "orlop-openssl", before: "orlop-before" };
 type Way = {
   readonly judges: "connections" | "requests";
   readonly mesh: Mesh;
@@ -34,6 +37,7 @@ const opened: Readonly<Record<Mesh, WeakMap<World, Promise<Box>>>> = {
   usual: new WeakMap(),
   logging: new WeakMap(),
   openssl: new WeakMap(),
+  before: new WeakMap(),
 };
 
 const openOrlopAs =
@@ -48,7 +52,7 @@ const openOrlopAs =
     else await proveMeshed(box, target, route);
     const { cluster, client } = box;
     return {
-      ...{ name: mesh === "openssl" ? OWN_OPENSSL : "orlop", version: VERSION, box, client, target },
+      ...{ name: names[mesh] ?? "orlop", version: versionOf(mesh), box, client, target },
       pids: () => cluster.nodes.flatMap(processesOf),
       carriers: () => cluster.nodes.map((node) => pidOf(node, "agent")).filter((pid) => pid !== undefined),
       serverPids: () => processesOf(cluster.node("node-b")),
@@ -58,7 +62,9 @@ const openOrlopAs =
   };
 
 export const openOrlop = openOrlopAs({ judges: "connections", mesh: "usual" });
-/** What agents had before the record layer of their own. */
+/** Agents of the revision before the record layer of their own, and before bytes lay still between ciphertext and socket. */
+export const openOrlopBefore = openOrlopAs({ judges: "connections", mesh: "before" });
+/** OpenSSL seals and opens the records; all the rest is as usual. */
 export const openOrlopOnOpenssl = openOrlopAs({ judges: "connections", mesh: "openssl" });
 /** A policy with a method and a path bears on the server: each request is read and judged. */
 export const openJudging = openOrlopAs({ judges: "requests", mesh: "usual" });
@@ -114,7 +120,7 @@ function openedMesh(world: World, mesh: Mesh): Promise<Box> {
 async function openMesh(world: World, mesh: Mesh): Promise<Box> {
   const box = await world.mesh(mesh);
   const { cluster } = box;
-  cluster.writeMesh(meshText(cluster));
+  cluster.writeMesh(meshText(cluster, mesh));
   for (const node of cluster.nodes) {
     // The peers write no line per connection either.
     const config = readFileSync(node.configFile, "utf8");
@@ -138,7 +144,7 @@ const OUTSIDER = "redirected";
 const modeOf = ({ name }: { readonly name: string }): string =>
   name === OUTSIDER ? ", orlop.dev/dataplane-mode: none" : "";
 
-function meshText(cluster: Cluster): string {
+function meshText(cluster: Cluster, mesh: Mesh): string {
   const workloads = cluster.nodes.flatMap((node) =>
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
@@ -185,13 +191,14 @@ spec:
     - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
       to: [{operation: {methods: ["GET"], paths: ["/accounts/*"]}}]
 `,
-    ...Object.entries(routed).flatMap(([count, ip]) => servicesText(Number(count), ip)),
-    callsText,
+    calledText,
+    // The revision before has no routes of requests.
+    ...(mesh === "before" ? [] : [...servicesOf(routed), callsText]),
   ].join("---\n");
 }
 
 const CALLS_IP = "10.96.0.13";
-const callsText = `apiVersion: v1
+const calledText = `apiVersion: v1
 kind: Namespace
 metadata: {name: called, labels: {orlop.dev/dataplane-mode: ambient}}
 ---
@@ -208,8 +215,8 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
       to: [{operation: {methods: [POST], paths: [/bench.Echo/Unary, /bench.Echo/Stream]}}]
----
-apiVersion: v1
+`;
+const callsText = `apiVersion: v1
 kind: Service
 metadata: {name: calls, namespace: called}
 spec:
@@ -226,6 +233,9 @@ spec:
     - matches: [{method: {service: bench.Echo, method: Unary}}, {method: {service: bench.Echo, method: Stream}}]
       backendRefs: [{name: calls, port: ${CALLS_PORT}}]
 `;
+
+const servicesOf = (ips: Readonly<Record<number, string>>): readonly string[] =>
+  Object.entries(ips).flatMap(([count, ip]) => servicesText(Number(count), ip));
 
 /** A Service in front of the judged server, with `count` routes that differ by their paths; that of the load comes last. */
 function servicesText(count: number, ip: string): readonly string[] {

@@ -6,7 +6,7 @@ import { openLinkerd } from "./linkerd.ts";
 import { openMosn } from "./mosn.ts";
 import { openNghttpx } from "./nghttpx.ts";
 import { openNginx } from "./nginx.ts";
-import { openOrlopOnOpenssl } from "./orlop.ts";
+import { openOrlopBefore, openOrlopOnOpenssl } from "./orlop.ts";
 import type { OpenSide } from "./side.ts";
 import { openZtunnel } from "./ztunnel.ts";
 
@@ -29,6 +29,7 @@ export const peers = {
   envoy: openEnvoy({ mode: "tcp" }),
   "envoy-http": openEnvoy({ mode: "http" }),
   "orlop-openssl": openOrlopOnOpenssl,
+  "orlop-before": openOrlopBefore,
 } as const satisfies Readonly<Record<string, OpenSide>>;
 
 export type PeerName = keyof typeof peers;

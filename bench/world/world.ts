@@ -2,7 +2,15 @@
 // one cannot touch the packets of the other.
 import { mkdirSync } from "node:fs";
 import path from "node:path";
-import { type Cluster, createCluster, type Host, type NodeSpec, type Pod } from "../../test/box/cluster.ts";
+import {
+  type Cluster,
+  type ClusterSpec,
+  createCluster,
+  type Host,
+  type NodeSpec,
+  type Pod,
+} from "../../test/box/cluster.ts";
+import { buildPrevious } from "../../test/box/previous.ts";
 import type { Running } from "../../test/box/process.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 import { takeCongestionControl } from "./congestion.ts";
@@ -49,8 +57,11 @@ export type Box = {
   readonly sinks: ReadonlyMap<string, Running>;
 };
 
-/** Orlop's agents: as they are, with a line for each connection and request, or with OpenSSL's record layer. */
-export type Mesh = "usual" | "logging" | "openssl";
+/** Orlop's agents: as they are, with a line for each connection and request, with OpenSSL's record layer, or of REVISION_BEFORE. */
+export type Mesh = "usual" | "logging" | "openssl" | "before";
+
+/** The last revision in which OpenSSL sealed and opened all records, and bytes were copied between ciphertext and socket. */
+export const REVISION_BEFORE = "e6c6099";
 
 export type World = {
   /** In all namespaces of both boxes. */
@@ -64,10 +75,16 @@ export type World = {
   close(): Promise<void>;
 };
 
-const configOf: Readonly<Record<Mesh, string>> = {
-  usual: "  dataThreads: 1\n",
-  logging: "  dataThreads: 1\n",
-  openssl: "  dataThreads: 1\n  tls: {recordLayer: openssl}\n",
+const ONE_THREAD = "  dataThreads: 1\n";
+const specOf: Readonly<Record<Mesh, () => BoxSpec>> = {
+  usual: () => ({ nodeConfig: ONE_THREAD, loggedRequests: "errors" }),
+  logging: () => ({ nodeConfig: ONE_THREAD, loggedRequests: "all" }),
+  openssl: () => ({ nodeConfig: `${ONE_THREAD}  tls: {recordLayer: openssl}\n`, loggedRequests: "errors" }),
+  // It has no lines of requests to leave out.
+  before: () => ({
+    nodeConfig: ONE_THREAD,
+    program: path.join(buildPrevious(REVISION_BEFORE), "agent", "main.ts"),
+  }),
 };
 
 export function createWorld(): World {
@@ -76,14 +93,14 @@ export function createWorld(): World {
   let certificates: Promise<Certificates> | undefined;
   const congestion = takeCongestionControl();
   const openPlain = (): Promise<Box> => {
-    plain ??= openBox("", congestion.name);
+    plain ??= openBox({ loggedRequests: "errors" }, congestion.name);
     return plain;
   };
   return {
     congestionControl: congestion.name,
     plain: openPlain,
     mesh: (mesh) => {
-      const box = meshes.get(mesh) ?? openBox(configOf[mesh], congestion.name, mesh === "logging" ? "all" : "errors");
+      const box = meshes.get(mesh) ?? openBox(specOf[mesh](), congestion.name);
       meshes.set(mesh, box);
       return box;
     },
@@ -108,12 +125,10 @@ export function folderIn(cluster: Cluster, name: string): string {
   return folder;
 }
 
-async function openBox(
-  nodeConfig: string,
-  congestionControl: string,
-  loggedRequests: "all" | "errors" = "errors",
-): Promise<Box> {
-  const cluster = await createCluster({ nodes, nodeConfig, loggedRequests });
+type BoxSpec = Omit<ClusterSpec, "nodes">;
+
+async function openBox(spec: BoxSpec, congestionControl: string): Promise<Box> {
+  const cluster = await createCluster({ nodes, ...spec });
   try {
     await setCongestionControl(cluster, congestionControl);
     const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];

@@ -24,6 +24,8 @@ export type ClusterSpec = {
   readonly nodeConfig?: string;
   /** Which requests have a line in the access log; default "errors". */
   readonly loggedRequests?: "errors" | "all";
+  /** What the nodes run as `orlop`; default: `orlopMain`, this revision's. */
+  readonly program?: string;
   /** Lifetime of workload certificates; default 3,600. */
   readonly leafTtlSeconds?: number;
 };
@@ -165,7 +167,7 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
       podsCgroup: podsCgroupOf(box, plan.name),
       configFile: path.join(base, "node.yaml"),
       accessLog: path.join(base, "run", "access.log"),
-      orlop: (args) => node.start([process.execPath, orlopMain, ...args]),
+      orlop: (args) => node.start([process.execPath, spec.program ?? orlopMain, ...args]),
     };
     writeFileSync(node.configFile, nodeConfig(node, meshFile, caFile, spec));
     return node;

@@ -8,7 +8,7 @@ import { call, startPing, startServers } from "../../demo/app/roles.ts";
 import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { startMesh, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
-import { buildPrevious } from "../support/revision.ts";
+import { buildPrevious } from "../box/previous.ts";
 
 const ECHO = 8080;
 const ABORTS = 300;

@@ -8,9 +8,9 @@ import { accessLog, pidOf, readiness, startMesh, until, view } from "../../demo/
 import { asCaptured, startCapture } from "../../demo/wire/capture.ts";
 import { readWire } from "../../demo/wire/wire.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
+import { buildPrevious } from "../box/previous.ts";
 import type { Running } from "../box/process.ts";
 import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes } from "../support/joined-mesh.ts";
-import { buildPrevious } from "../support/revision.ts";
 
 const ECHO = 8080;
 const SECRET = "taken-over-only";

@@ -23,7 +23,8 @@ import { ORLOP_IN_PASS, ORLOP_IN_REFUSE, ORLOP_PAIR_JOIN, orlopInKey, orlopPairK
 import { FdSocket, KernelMap } from "../../agent/keeper/addon.ts";
 import { LENT_MAPS, PROTOCOL_VERSION } from "../../agent/keeper/protocol.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
-import { buildPrevious, buildWithLayout } from "../support/revision.ts";
+import { buildPrevious } from "../box/previous.ts";
+import { buildWithLayout } from "../support/revision.ts";
 
 const root = join(import.meta.dirname, "../..");
 const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));

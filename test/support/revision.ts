@@ -1,5 +1,5 @@
-// test support · another revision of this repository, built below build/: the one before, or this one with another
-// layout version. For tests that take over what another revision left in the kernel.
+// test support · this revision with another layout version, built below build/revisions: for tests that take over what another
+// revision has left in the kernel.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -40,9 +40,6 @@ function once(name: string, fill: (directory: string) => void): string {
   }
   return directory;
 }
-
-/** The directory of the revision before the layout of the maps changed (layout 2), with its addons built. */
-export const buildPrevious = (): string => run(root, ".ci/build-previous", []).trim();
 
 /** The files of this work tree, with the layout version `abi`; the keeper's addon is built. */
 export function buildWithLayout(abi: number): string {
