@@ -1,6 +1,7 @@
 // Records of connections that no agent sees (root): all of them at 20,000 connections a second; beyond that what is lost is counted for
 // its pod, and numbers of connections and bytes stay exact. Nothing reads the ring meanwhile, so that no time is measured.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
 import { after, before, describe, test } from "node:test";
 import {
@@ -100,5 +101,14 @@ describe("records of many connections that go direct", { concurrency: 1 }, () =>
     assert.equal(bench.count(ORLOP_COUNT_EVENT_DROPPED), lostOfPod());
     assertExact();
     await dials.end();
+  });
+
+  test("of a ring of 4 MiB that was read to its end, no more than some pages count as the reader's memory", () => {
+    const mappings = readFileSync("/proc/self/smaps", "utf8").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const kilobytes = mappings
+      .filter((mapping) => mapping.includes("anon_inode:bpf-map"))
+      .map((mapping) => Number(/^Rss:\s+(\d+) kB$/m.exec(mapping)?.[1]));
+    const sum = kilobytes.reduce((all, each) => all + each, 0);
+    assert.ok(sum > 0 && sum <= 256, `${sum} kB`);
   });
 });
