@@ -75,6 +75,11 @@ export class Connection {
     return this.#requests?.open.oldest ?? null;
   }
 
+  /** How many are open. */
+  get openRequests(): number {
+    return this.#requests?.open.size ?? 0;
+  }
+
   openRequestOf(request: number): OpenRequest | null {
     return this.#requests?.open.find(request) ?? null;
   }

@@ -10,6 +10,10 @@ export class OpenRequests<Request extends { readonly request: number }> {
     return this.#first;
   }
 
+  get size(): number {
+    return this.#first === null ? 0 : 1 + (this.#others?.size ?? 0);
+  }
+
   /** By its number on the connection. */
   find(request: number): Request | null {
     if (this.#first?.request === request) return this.#first;

@@ -1,5 +1,5 @@
 // 9 again · data thread · open connections with what each was allowed on. After a change they are judged again, and closed when
-// they are no longer allowed.
+// they are no longer allowed. What takes long is done piece by piece, so that nothing else of the thread waits for it.
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import { type Permission, permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
@@ -8,6 +8,9 @@ import type { AllowedAlike, Connection } from "./connection.ts";
 
 /** What the store says of a change; a Service's change touches nothing that is open. */
 export type Change = Pick<MeshChange, "workloads" | "authorizationPolicies" | "peerAuthentications">;
+
+/** With null its open request must be judged again. */
+export type Rejudged = { readonly connection: Connection; readonly revocation: Revocation | null };
 
 export class LiveConnections {
   readonly #byKey = new Map<string, AllowedAlike>();
@@ -18,8 +21,15 @@ export class LiveConnections {
   /** Served connections of HTTP/2: their requests that are judged here may each have another destination. */
   readonly #multiplexed = new Set<Connection>();
 
-  /** Called before the first judgement, so that no change can fall between judging and registering. */
+  /** Those that a change may bear on and that were not judged since. */
+  readonly #due = new Set<AllowedAlike>();
+
+  /**
+   * Called before the first judgement, so that no change can fall between judging and registering. A connection that is due stays due, since
+   * it may get another permission without a judgement.
+   */
   add(connection: Connection, permission: Permission): void {
+    const wasDue = connection.allowedWith !== null && this.#due.has(connection.allowedWith);
     this.remove(connection);
     const key = permissionKey(permission);
     let group = this.#byKey.get(key);
@@ -29,6 +39,7 @@ export class LiveConnections {
       for (const uid of workloadsOf(permission)) addTo(this.#byWorkload, uid, group);
       for (const address of plaintextSourceOf(permission)) addTo(this.#plaintextFrom, address, group);
     }
+    if (wasDue) this.#due.add(group);
     connection.allowedWith = group;
     connection.place = group.members.push(connection) - 1;
   }
@@ -61,30 +72,44 @@ export class LiveConnections {
     }
     if (group.members.length > 0) return;
     this.#byKey.delete(group.key);
+    this.#due.delete(group);
     for (const uid of workloadsOf(group.permission)) removeFrom(this.#byWorkload, uid, group);
     for (const address of plaintextSourceOf(group.permission)) removeFrom(this.#plaintextFrom, address, group);
   }
 
+  /** `change` is applied already: what it may bear on is due. */
+  changed(change: Change, mesh: Snapshot): void {
+    for (const group of this.#touched(change, mesh)) this.#due.add(group);
+  }
+
+  /** Whether any connection is to be judged again. */
+  get isDue(): boolean {
+    return this.#due.size > 0;
+  }
+
+  /** Those that are asked about their open requests whatever has changed. */
+  get multiplexed(): Iterable<Connection> {
+    return this.#multiplexed;
+  }
+
   /**
-   * Judges again what `change` (already applied) may bear on; the result is the connections that must end, each with why, and with null
-   * those whose open request must be judged again. A connection that cannot be judged because of a fault of ours must end, too;
-   * `fault` hears of it.
+   * Judges again what is due, until `isOver`; the result is the connections that must end, each with why, and with null those whose open
+   * request must be judged again. A connection that cannot be judged because of a fault of ours must end, too; `fault` hears of it.
    */
   rejudge(
-    change: Change,
     world: Pick<PlanWorld, "mesh" | "judge" | "settle">,
     fault: (error: unknown) => void,
-  ): { readonly connection: Connection; readonly revocation: Revocation | null }[] {
-    const list: { readonly connection: Connection; readonly revocation: Revocation | null }[] = [];
-    for (const group of this.#touched(change, world.mesh)) {
+    isOver: () => boolean,
+  ): Rejudged[] {
+    const list: Rejudged[] = [];
+    for (const group of this.#due) {
+      this.#due.delete(group);
       const revocation = judged(group.permission, world, fault);
-      if (revocation === null && group.permission.reading === "unread") continue;
-      for (const connection of group.members)
-        if (revocation !== null || connection.openRequest !== null) list.push({ connection, revocation });
+      if (revocation !== null || group.permission.reading !== "unread")
+        for (const connection of group.members)
+          if (revocation !== null || connection.openRequest !== null) list.push({ connection, revocation });
+      if (isOver()) break;
     }
-    if (isAnything(change))
-      for (const connection of this.#multiplexed)
-        if (list.every((each) => each.connection !== connection)) list.push({ connection, revocation: null });
     return list;
   }
 

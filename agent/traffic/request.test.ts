@@ -192,6 +192,29 @@ describe("a connection whose requests may be judged differently", () => {
     assert.equal(bench.lastAnswer()?.type, "close");
   });
 
+  test("200 that have an open request are asked about a part at a time, each once, and by what is in force then", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const open = Array.from({ length: 200 }, () => {
+      const inbound = bench.connect("10.0.0.1:8080");
+      bench.engine.feed(inbound);
+      reading.ask(inbound, 1, "/open");
+      return inbound;
+    });
+    bench.clock.advance(1_000);
+    const before = bench.engine.answers.length;
+    const asked = (): number[] =>
+      bench.engine.answers.slice(before).flatMap((each) => (each.type === "ask-again" ? [each.conn] : []));
+    bench.traffic.storeChanged(policyChanged);
+    assert.equal(asked().length, 64);
+    // What ends meanwhile is asked about no more.
+    for (const each of open.slice(190)) reading.end(each, 1);
+    bench.clock.advance(50);
+    const expected = open.slice(0, 190).map(({ conn }) => conn);
+    assert.deepEqual(asked().toSorted(), expected.toSorted());
+    assert.equal(bench.clock.pending, 0);
+  });
+
   test("is asked about a request that has just begun when it has lasted for a second, with what is in force then", () => {
     const reading = new Reading();
     const { bench } = reading;

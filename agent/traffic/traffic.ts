@@ -54,6 +54,12 @@ export function createTraffic(options: TrafficOptions): Traffic {
 
 /** Milliseconds from its begin in which a request that a change may forbid can end by itself. */
 const REQUEST_MAY_END_MS = 1_000;
+/**
+ * What the thread does of a change at once, before events of its pods have their turn: judging connections for so long, and asking about so
+ * many requests, each of which is a decision again. A pod may have thousands of either, and its policies may be long.
+ */
+const SLICE_MS = 4;
+const ASKED_AT_ONCE = 64;
 
 class Thread implements Traffic {
   readonly #options: TrafficOptions;
@@ -64,6 +70,10 @@ class Thread implements Traffic {
   readonly #drain: Drain;
   /** Open requests that are asked about soon, by connection. */
   readonly #asking = new Map<Connection, number>();
+  /** Those that a change concerns, as fast as `ASKED_AT_ONCE` allows; "now": what is open has lasted for a while. */
+  readonly #toAsk = new Map<Connection, "by age" | "now">();
+  /** The rest of what a change asks for comes soon. */
+  #goesOn = false;
   readonly #context: TrafficContext;
 
   constructor(options: TrafficOptions) {
@@ -87,41 +97,76 @@ class Thread implements Traffic {
 
   storeChanged(change: Change): void {
     const { live, world } = this.#context;
-    const { answer, reports } = this.#options;
-    if (isAnything(change)) this.#context.origins.dropCopiesHere();
-    for (const { connection, revocation } of live.rejudge(change, world, (error) =>
-      reports.fault(error, "re-judging"),
-    )) {
+    live.changed(change, world.mesh);
+    if (isAnything(change)) {
+      this.#context.origins.dropCopiesHere();
+      for (const connection of live.multiplexed) this.#asksSoon(connection);
+    }
+    this.#judgeAgain();
+    this.#undecided.retry();
+    this.#undecided.workloadsChanged(change.workloads);
+  }
+
+  /** A slice of what is due; the rest soon, by the mesh as it is then. */
+  #judgeAgain(): void {
+    const { live, world } = this.#context;
+    const { after, answer, now, reports } = this.#options;
+    const fault = (error: unknown): void => reports.fault(error, "re-judging");
+    const endMs = now() + SLICE_MS;
+    for (const { connection, revocation } of live.rejudge(world, fault, () => now() >= endMs)) {
       if (revocation === null) {
-        this.#askAgain(connection);
+        this.#asksSoon(connection);
         continue;
       }
+      this.#toAsk.delete(connection);
       live.remove(connection);
       answer(connection.cut(revocation.refusal, revocation.decision));
     }
-    this.#undecided.retry();
-    this.#undecided.workloadsChanged(change.workloads);
+    this.#askSome();
+    if (this.#goesOn || (!live.isDue && this.#toAsk.size === 0)) return;
+    this.#goesOn = true;
+    after(0, () => {
+      this.#goesOn = false;
+      this.#judgeAgain();
+    });
+  }
+
+  #asksSoon(connection: Connection): void {
+    if (!this.#toAsk.has(connection)) this.#toAsk.set(connection, "by age");
+  }
+
+  #askSome(): void {
+    let asked = 0;
+    for (const [connection, when] of this.#toAsk) {
+      if (asked >= ASKED_AT_ONCE) return;
+      this.#toAsk.delete(connection);
+      asked += this.#askAgain(connection, when);
+    }
   }
 
   /**
    * About the open request. Most end within a moment, and a request that is cut takes its connection along: so it is asked about when it has
    * lasted for a while, with what is in force then.
+   * @returns how many requests were asked about
    */
-  #askAgain(connection: Connection): void {
+  #askAgain(connection: Connection, when: "by age" | "now"): number {
     const { answer, after } = this.#options;
     const request = connection.openRequest?.request;
-    if (request === undefined || this.#asking.get(connection) === request) return;
-    const ask = (): void => {
-      if (this.#asking.get(connection) === request) this.#asking.delete(connection);
-      if (connection.isOpenSince(request)) answer({ type: "ask-again", ...connection.ref });
-    };
+    if (request === undefined) return 0;
+    if (when === "by age" && this.#asking.get(connection) === request) return 0;
     const waitMs = REQUEST_MAY_END_MS - connection.requestAgeMs;
-    if (waitMs <= 0) {
-      ask();
-    } else {
-      this.#asking.set(connection, request);
-      after(waitMs, ask);
+    if (when === "now" || waitMs <= 0) {
+      answer({ type: "ask-again", ...connection.ref });
+      return connection.openRequests;
     }
+    this.#asking.set(connection, request);
+    after(waitMs, () => {
+      if (this.#asking.get(connection) === request) this.#asking.delete(connection);
+      if (!connection.isOpenSince(request)) return;
+      this.#toAsk.set(connection, "now");
+      this.#judgeAgain();
+    });
+    return 0;
   }
 
   addPod(pod: Pod): void {
