@@ -232,6 +232,32 @@ test("an address that two workloads claim: both are known, both are told apart, 
   assert.deepEqual([store.workloadAt("10.0.0.3")?.name, problems()], ["b", []]);
 });
 
+test("a static pod that a second mirror claims: both are known, and who claims it is said until a mirror goes", () => {
+  const { apply, store, problems } = source();
+  const hash = "5fb2a1a4e9b8a7a0b5c6d7e8f9a0b1c2";
+  const mirror = (name: string, podIPs: readonly object[]): ObjectChange =>
+    present("Pod", name, {
+      metadata: {
+        ...{ labels: {}, uid: `u-${name}` },
+        annotations: { "kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash },
+        ownerReferences: [{ apiVersion: "v1", kind: "Node", name: "west", uid: "n", controller: true }],
+      },
+      spec: { nodeName: "west", containers: [] },
+      status: { phase: "Running", podIPs },
+    });
+  apply(namespace({ "orlop.dev/dataplane-mode": "ambient" }), mirror("web", [{ ip: "10.0.0.7" }]), mirror("fake", []));
+  const claimants = () => [...store.workloadsOnNode("west")].filter(({ podUid }) => podUid === hash);
+  assert.deepEqual(
+    claimants()
+      .map(({ name }) => name)
+      .toSorted(),
+    ["fake", "web"],
+  );
+  assert.match(problems().join(), /pod 5fb2a1a4e9b8a7a0b5c6d7e8f9a0b1c2 belongs to Workload shop\/fake already$/);
+  apply(deleted("Pod", "fake"));
+  assert.deepEqual([claimants().map(({ name }) => name), problems()], [["web"], []]);
+});
+
 for (const phase of ["Succeeded", "Failed"]) {
   test(`a pod in phase ${phase} claims nothing: another pod may have its address at once, before it is deleted or after`, () => {
     const { store, apply, problems } = source();

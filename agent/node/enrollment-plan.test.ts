@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { desiredPods } from "./desired-pods.ts";
 import {
-  desiredPods,
   type EnrollmentStep,
   guardsOf,
   type HeldPod,
@@ -45,6 +45,7 @@ function plan(
     resting: new Set(),
     contested: new Set(),
     busy: new Set(),
+    disowned: new Map(),
     ...present,
   };
   const members = workloads.filter(({ protocol }) => protocol === "hbone");
@@ -70,14 +71,29 @@ describe("desired pods", () => {
       workload("unknown", { podUid: "" }),
       workload("early", { addresses: [] }),
     ];
-    const { pods, conflicts } = desiredPods([web, api, ...others], "n1");
-    assert.deepEqual([[...pods.keys()].toSorted(), conflicts], [["uid-api", "uid-early", "uid-web"], []]);
+    const { pods, rivalries } = desiredPods([web, api, ...others], "n1");
+    assert.deepEqual([[...pods.keys()].toSorted(), rivalries.size], [["uid-api", "uid-early", "uid-web"], 0]);
   });
 
-  test("a pod that two workloads name goes to the first by uid, and the other is reported", () => {
+  test("a pod that several workloads claim is nobody's, unless a single claimant names an address", () => {
     const thief = { ...api, podUid: "uid-web" };
-    const { pods, conflicts } = desiredPods([web, thief], "n1");
-    assert.deepEqual([[...pods.values()], conflicts], [[thief], [web]]);
+    const silent = { ...thief, addresses: [] };
+    const owners = (...claimants: readonly Workload[]): readonly (Workload | undefined)[] => {
+      const { pods, rivalries } = desiredPods([...claimants, api], "n1");
+      assert.deepEqual(
+        rivalries.get("uid-web")?.claimants,
+        claimants.toSorted((a, b) => (a.uid < b.uid ? -1 : 1)),
+      );
+      return [rivalries.get("uid-web")?.owner, pods.get("uid-web")];
+    };
+    const nobody = [undefined, undefined];
+    assert.deepEqual(owners(web, thief), nobody);
+    assert.deepEqual(owners(web, silent), [web, web]);
+    assert.deepEqual(owners({ ...web, addresses: [] }, silent), nobody);
+    const outside = { ...web, protocol: "none" as const };
+    assert.deepEqual(owners(outside, silent), [outside, undefined], "outside the mesh, and no thief brings it in");
+    assert.deepEqual(owners({ ...outside, addresses: [] }, silent), nobody);
+    assert.deepEqual(owners({ ...outside, addresses: [] }, web), [web, web]);
   });
 });
 

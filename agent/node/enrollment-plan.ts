@@ -3,13 +3,7 @@
 import type { PodRef } from "../keeper/protocol.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-
-export type DesiredPods = {
-  /** By pod UID. */
-  readonly pods: ReadonlyMap<string, Workload>;
-  /** Workloads that name a pod which another workload has; of several workloads the first by uid has it. */
-  readonly conflicts: readonly Workload[];
-};
+import { type DesiredPods, disputedGuards, isDisputed, isRivalsPod } from "./desired-pods.ts";
 
 /** A pod for which this agent holds a certificate and kernel verdicts. */
 export type HeldPod = {
@@ -66,6 +60,8 @@ export type PresentPods = {
   readonly contested: ReadonlySet<string>;
   /** UIDs of pods of which a step is under way. */
   readonly busy: ReadonlySet<string>;
+  /** By UID, the index under which this agent has taken a disputed pod out of capture. */
+  readonly disowned: ReadonlyMap<string, number>;
 };
 
 /** What the mesh says of workloads. */
@@ -95,6 +91,15 @@ export type EnrollmentStep =
   /** The keeper holds something for a pod that the mesh does not name: listeners, capture and guard go. */
   | { readonly op: "release-found"; readonly podUid: string; readonly podIdx: number }
   | { readonly op: "enroll"; readonly workload: Workload }
+  /** The pod is captured as a workload that may not be its own: capture goes, and a pod that policy says anything about is guarded. */
+  | { readonly op: "disown"; readonly pod: HeldPod; readonly guard: Workload | undefined }
+  /** The same of a pod that an earlier agent has captured, perhaps. */
+  | {
+      readonly op: "disown-found";
+      readonly podUid: string;
+      readonly podIdx: number;
+      readonly guard: Workload | undefined;
+    }
   | { readonly op: "set-workload"; readonly pod: HeldPod; readonly workload: Workload }
   /** The keeper learns what the mesh calls the pod, for the agent that comes after this. */
   | { readonly op: "name"; readonly pod: HeldPod; readonly workload: Workload }
@@ -103,18 +108,6 @@ export type EnrollmentStep =
   | { readonly op: "set-addresses"; readonly pod: HeldPod; readonly workload: Workload }
   | { readonly op: "set-fail-mode"; readonly pod: HeldPod; readonly failDirect: boolean }
   | { readonly op: "set-identity"; readonly pod: HeldPod; readonly identity: SpiffeId };
-
-/** The pods that the mesh wants captured on `node`. */
-export function desiredPods(workloads: Iterable<Workload>, node: string): DesiredPods {
-  const pods = new Map<string, Workload>();
-  const conflicts: Workload[] = [];
-  const here = [...workloads].filter((workload) => belongsHere(workload, node));
-  for (const workload of here.toSorted((a, b) => (a.uid < b.uid ? -1 : 1))) {
-    if (pods.has(workload.podUid)) conflicts.push(workload);
-    else pods.set(workload.podUid, workload);
-  }
-  return { pods, conflicts };
-}
 
 /** Whose step it is. Of a pod at most one step is under way. */
 export function podOf(step: EnrollmentStep): string {
@@ -128,22 +121,27 @@ export function podOf(step: EnrollmentStep): string {
  * goes first, since an index may mean another pod now, and the pods that the keeper holds are asked whose they are, and with which address.
  */
 export function nextSteps(
-  { pods }: Pick<DesiredPods, "pods">,
+  desired: DesiredPods,
   present: PresentPods,
   questions: PlanQuestions,
 ): readonly EnrollmentStep[] {
+  const { pods } = desired;
   const { found, resting, busy, named } = present;
+  const guards = new Map(disputedGuards(desired, questions.failDirect).map((guard) => [guard.podUid, guard]));
   const held = [...present.held];
   const heldUids = new Set(held.map(({ podUid }) => podUid));
   const unheld = [...found].filter(([podUid]) => !heldUids.has(podUid));
   const candidates: readonly EnrollmentStep[] = [
-    ...guardsOf({ pods }, present, questions).map((workload) => ({ op: "guard", workload }) as const),
+    ...held
+      .filter((pod) => pod.state === "captured" && isRivalsPod(desired, pod))
+      .map((pod) => ({ op: "disown", pod, guard: pods.get(pod.podUid) ?? guards.get(pod.podUid) }) as const),
+    ...guardsOf(desired, present, questions).map((workload) => ({ op: "guard", workload }) as const),
     ...held.filter(({ state }) => state === "orphaned").map((pod) => ({ op: "abandon", pod }) as const),
     ...held
       .filter(({ state, podUid }) => state === "captured" && !pods.has(podUid))
-      .filter((pod) => !isRetained(pod, pods, present, questions))
+      .filter((pod) => !isRetained(pod, desired, present, questions))
       .map((pod) => ({ op: "release", pod }) as const),
-    ...unheld.flatMap(([podUid, pod]) => foundStep(podUid, pod, { pods, present, questions })),
+    ...unheld.flatMap(([podUid, pod]) => foundStep(podUid, pod, { desired, guards, present, questions })),
     ...held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), { resting, named }, questions)),
   ];
   const steps = new Map<string, EnrollmentStep>();
@@ -153,7 +151,7 @@ export function nextSteps(
   }
   const isUnsettled =
     held.some(({ state }) => state === "orphaned") ||
-    unheld.some(([podUid, { known }]) => known === undefined && !pods.has(podUid));
+    unheld.some(([podUid, { known }]) => known === undefined && !pods.has(podUid) && !isDisputed(desired, podUid));
   if (isUnsettled) return [...steps.values()];
   const givenUp = addressesGivenUp(held, found, (podUid) => busy.has(podUid) || steps.has(podUid));
   const missing = [...pods.values()].filter(
@@ -180,7 +178,7 @@ function addressesGivenUp(
 
 /** The workloads whose pods the agent must ask the keeper to guard. A guard waits for no other step. */
 export function guardsOf(
-  { pods }: Pick<DesiredPods, "pods">,
+  desired: DesiredPods,
   { held, guarded, beginning }: Pick<PresentPods, "held" | "guarded" | "beginning">,
   { failDirect, refusesPlaintext }: Pick<PlanQuestions, "failDirect" | "refusesPlaintext">,
 ): readonly Workload[] {
@@ -188,24 +186,31 @@ export function guardsOf(
   const captured = new Set([...held].flatMap(({ podUid, state }) => (state === "captured" ? [podUid] : [])));
   // A pod that does not run yet has no connections that go on. Its address may reach the mesh before its guard does.
   const begins = ({ podUid, addresses }: Workload): boolean => addresses.length === 0 || beginning.has(podUid);
-  return [...pods.values()].filter(
-    (workload) =>
-      guarded.get(workload.podUid) !== workload.uid &&
-      (captured.has(workload.podUid) || begins(workload) ? !failDirect(workload) : refusesPlaintext(workload)),
+  const owned = [...desired.pods.values()].filter((workload) =>
+    captured.has(workload.podUid) || begins(workload) ? !failDirect(workload) : refusesPlaintext(workload),
   );
+  return [...owned, ...disputedGuards(desired, failDirect)].filter(({ podUid, uid }) => guarded.get(podUid) !== uid);
 }
 
 function foundStep(
   podUid: string,
   { podIdx, known }: UnservedPod,
   plan: {
-    readonly pods: ReadonlyMap<string, Workload>;
+    readonly desired: DesiredPods;
+    /** By UID, the workload under which a disputed pod is guarded. */
+    readonly guards: ReadonlyMap<string, Workload>;
     readonly present: PresentPods;
     readonly questions: PlanQuestions;
   },
 ): readonly EnrollmentStep[] {
-  const { pods, present, questions } = plan;
-  const workload = pods.get(podUid);
+  const { desired, guards, present, questions } = plan;
+  if (isDisputed(desired, podUid)) {
+    const guard = guards.get(podUid);
+    const isNeedless = guard === undefined && present.guarded.has(podUid);
+    if (present.disowned.get(podUid) === podIdx && !isNeedless) return [];
+    return [{ op: "disown-found", podUid, podIdx, guard }];
+  }
+  const workload = desired.pods.get(podUid);
   const release = { op: "release-found", podUid, podIdx } as const;
   if (workload !== undefined) {
     // The pod cannot be enrolled, and the mesh no longer wants it to refuse plaintext: its guard goes.
@@ -213,7 +218,7 @@ function foundStep(
     return needless ? [release] : [];
   }
   if (known === undefined) return [{ op: "identify-found", podUid, podIdx }];
-  return isRetained(known, pods, present, questions) ? [] : [release];
+  return isRetained({ podUid, ...known }, desired, present, questions) ? [] : [release];
 }
 
 /**
@@ -222,11 +227,13 @@ function foundStep(
  * names is captured, or is there and needs what this pod has.
  */
 export function isRetained(
-  pod: KnownPod,
-  pods: ReadonlyMap<string, Workload>,
+  pod: KnownPod & Pick<HeldPod, "podUid">,
+  { pods, outside, rivalries }: DesiredPods,
   { held, contested }: Pick<PresentPods, "held" | "contested">,
   { memberLike }: Pick<PlanQuestions, "memberLike">,
 ): boolean {
+  // Somebody else has the pod, or may have it.
+  if (rivalries.has(pod.podUid) || outside.has(pod.podUid)) return false;
   const member = memberLike(pod);
   if (member === undefined) return false;
   const named = [...pods.values()].find(({ uid }) => uid === member.uid)?.podUid;
@@ -251,10 +258,6 @@ function adjustments(
   if (workload.identity.text !== pod.identity.text) return [{ op: "set-identity", pod, identity: workload.identity }];
   if (!sameAddresses(pod, workload) && !resting.has(pod.podUid)) return [{ op: "set-addresses", pod, workload }];
   return [];
-}
-
-function belongsHere(workload: Workload, node: string): boolean {
-  return workload.node === node && workload.protocol === "hbone" && workload.podUid !== "";
 }
 
 /** A workload without addresses has those that the keeper found in the pod's namespace. */

@@ -1,8 +1,10 @@
 // main thread · what operators see of the node's pods: each pod that the mesh wants here, whether or not it is held, and each that
 // is held although the mesh does not name it. Pure.
 import type { PodState } from "../admin/source.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { DesiredPods, HeldPod } from "./enrollment-plan.ts";
+import type { DesiredPods, PodRivalry } from "./desired-pods.ts";
+import type { HeldPod } from "./enrollment-plan.ts";
 
 export type EnrollmentParts = {
   readonly desired: DesiredPods;
@@ -23,6 +25,7 @@ export function podStates({ desired, held, failed, retained }: EnrollmentParts):
   const named = new Set([...desired.pods.values()].map(({ uid }) => uid));
   const unnamed = held
     .filter(({ podUid, workloadUid }) => !desired.pods.has(podUid) && !named.has(workloadUid))
+    .filter(({ podUid }) => !desired.rivalries.has(podUid))
     .map(
       (pod): PodState => ({
         ...present(pod.workloadUid, pod, failed),
@@ -30,15 +33,16 @@ export function podStates({ desired, held, failed, retained }: EnrollmentParts):
         note: retained.has(pod.podUid) ? elsewhere : "",
       }),
     );
-  const conflicts = desired.conflicts.map(
-    ({ uid }): PodState => ({
-      workloadUid: uid,
-      podIdx: null,
-      state: "failed",
-      note: "another workload has this pod",
-    }),
-  );
-  return [...wanted, ...unnamed, ...conflicts];
+  return [...wanted, ...unnamed, ...[...desired.rivalries.values()].flatMap(refused)];
+}
+
+/** Claimants that are in the mesh and do not have the pod. */
+function refused({ claimants, owner }: PodRivalry): readonly PodState[] {
+  const names = claimants.map(fullName).join(" and ");
+  const has = owner === undefined ? "it is enrolled as nobody's" : `${fullName(owner)} has it, with its address`;
+  return claimants
+    .filter((claimant) => claimant !== owner && claimant.protocol === "hbone")
+    .map(({ uid }) => ({ workloadUid: uid, podIdx: null, state: "failed", note: `${names} claim this pod: ${has}` }));
 }
 
 const elsewhere = "the mesh has this workload on another node, but its pod is here: it stays captured";

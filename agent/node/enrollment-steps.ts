@@ -16,6 +16,10 @@ export type EnrollmentStepsParts = {
   readonly failed: FailedPods;
   readonly times: EnrollmentTimes;
   readonly closing: AbortSignal;
+  /** Whether several workloads claim the pod by now, and this workload does not have it. */
+  readonly isRivals: (pod: Pick<HeldPod, "podUid" | "workloadUid">) => boolean;
+  /** The pod under this index is not captured any more, as long as nobody captures it. */
+  readonly disowned: (podUid: string, podIdx: number | undefined) => void;
 };
 
 const addressReasons: readonly string[] = ["address-mismatch", "address-taken"];
@@ -51,6 +55,10 @@ export class EnrollmentSteps {
         return service.setWorkload(step.pod, step.workload);
       case "name":
         return guards.name(step.pod.podIdx, step.workload);
+      case "disown":
+        return this.#disown(step.pod, step.guard);
+      case "disown-found":
+        return this.#disownFound(step.podUid, step.podIdx, step.guard);
       case "yield-addresses":
         return this.#yieldAddresses(step.pod, step.workload);
       case "set-addresses":
@@ -115,7 +123,7 @@ export class EnrollmentSteps {
     this.#ports.log.warn("pod released from a capture under an address of another workload", {
       pod: fullName(workload),
     });
-    await this.#releaseToGuard(podIdx, workload);
+    await this.#releaseToGuard({ podIdx, podUid: workload.podUid }, workload);
     this.#ports.tables.removePod(podIdx);
   }
 
@@ -162,7 +170,8 @@ export class EnrollmentSteps {
     found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
     const named = workload.addresses.length > 0;
     /** Nobody has named the pod's addresses: whether they may be its own is asked of the workload that the mesh has for the pod by now. */
-    const isStale = (): boolean => !named && !this.#isStillNamed(workload);
+    const isStale = (): boolean =>
+      this.#parts.isRivals({ podUid, workloadUid: workload.uid }) || (!named && !this.#isStillNamed(workload));
     const isWrong = (): boolean => !named && isOfAnother(mesh, addresses, workload);
     if (isStale() || isWrong()) {
       this.#ports.closeListeners(prepared.listeners);
@@ -209,7 +218,7 @@ export class EnrollmentSteps {
 
   /** The keeper forgets the address, which another pod of this node may need. @throws always */
   async #refuseAddress(podIdx: number, workload: Workload): Promise<never> {
-    await this.#releaseToGuard(podIdx, workload);
+    await this.#releaseToGuard({ podIdx, podUid: workload.podUid }, workload);
     this.#ports.tables.removePod(podIdx);
     throw new Error(OF_ANOTHER);
   }
@@ -219,13 +228,25 @@ export class EnrollmentSteps {
     await this.#uncapture(pod, workload);
   }
 
-  /** The pod was captured under addresses that are not its own: nothing of that stays. */
-  async #uncapture(pod: HeldPod, workload: Workload): Promise<void> {
+  async #disown(pod: HeldPod, guard: Workload | undefined): Promise<void> {
+    await this.#uncapture(pod, guard);
+    this.#parts.disowned(pod.podUid, this.#parts.known.found.get(pod.podUid)?.podIdx);
+  }
+
+  /** Of an earlier agent, or of an attempt that has ended: whether it is captured only the keeper knows. */
+  async #disownFound(podUid: string, podIdx: number, guard: Workload | undefined): Promise<void> {
+    await this.#releaseToGuard({ podIdx, podUid }, guard);
+    this.#ports.tables.removePod(podIdx);
+    this.#parts.disowned(podUid, this.#parts.known.found.get(podUid)?.podIdx);
+  }
+
+  /** The pod was captured under what may not be its own: nothing of that stays. */
+  async #uncapture(pod: HeldPod, guard: Workload | undefined): Promise<void> {
     const { known, service } = this.#parts;
     const leaving: HeldPod = { ...pod, state: "leaving" };
     known.pods.set(leaving);
     try {
-      await this.#releaseToGuard(pod.podIdx, workload);
+      await this.#releaseToGuard(pod, guard);
     } catch (error) {
       if (known.pods.get(pod.podUid) === leaving) known.pods.set(pod);
       throw error;
@@ -234,12 +255,14 @@ export class EnrollmentSteps {
   }
 
   /** Capture goes; a pod that policy says anything about refuses from then on. */
-  async #releaseToGuard(podIdx: number, workload: Workload): Promise<void> {
+  async #releaseToGuard(
+    { podIdx, podUid }: Pick<HeldPod, "podIdx" | "podUid">,
+    guard: Workload | undefined,
+  ): Promise<void> {
     const { known, guards } = this.#parts;
     const { keeper, tables } = this.#ports;
-    const { podUid } = workload;
     if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
-    if (!tables.failDirect(workload)) return guards.releaseTo(podIdx, workload);
+    if (guard !== undefined && !tables.failDirect(guard)) return guards.releaseTo(podIdx, guard);
     guards.forget(podUid);
     await keeper.release({ podIdx, uid: podUid });
   }

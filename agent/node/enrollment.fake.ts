@@ -88,6 +88,8 @@ export class FakeNode {
   connected = false;
   /** So many of the next guards are answered too late. */
   lateGuards = 0;
+  /** The next keeper knows which indices were given away (keeper/last-index.ts). */
+  remembersIndices = false;
   /** The keeper knows no request to release a pod and keep its guard. */
   older = false;
   #keepers = 0;
@@ -197,7 +199,7 @@ export class FakeNode {
     this.connected = true;
     this.#keepers += 1;
     // It knows no other index that was given away.
-    this.#nextIdx = Math.max(0, ...this.kernel.keys()) + 1;
+    if (!this.remembersIndices) this.#nextIdx = Math.max(0, ...this.kernel.keys()) + 1;
     return [...this.kernel].map(([podIdx, { uid }]) => ({ podIdx, uid }));
   }
 

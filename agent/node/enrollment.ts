@@ -5,9 +5,9 @@ import type { CapturedPod } from "../engine/keeper-client.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { BegunPods } from "./begun-pods.ts";
+import { type DesiredPods, desiredPods, isRivalsPod } from "./desired-pods.ts";
+import { DisputedPods } from "./disputed-pods.ts";
 import {
-  type DesiredPods,
-  desiredPods,
   type EnrollmentStep,
   type HeldPod,
   type KnownPod,
@@ -52,6 +52,7 @@ export class NodeEnrollment {
   readonly #guards: PodGuards;
   readonly #failed: FailedPods;
   readonly #retained: RetainedPods;
+  readonly #disputed: DisputedPods;
   readonly #steps: EnrollmentSteps;
   #work: Work = { state: "idle" };
   #retry: NodeJS.Timeout | undefined;
@@ -89,7 +90,12 @@ export class NodeEnrollment {
     this.#guards = guards;
     this.#failed = failed;
     this.#retained = new RetainedPods(pods, ports.log);
-    this.#steps = new EnrollmentSteps({ known, service, guards, failed, times, closing }, ports);
+    const disputed = new DisputedPods(ports.log);
+    this.#disputed = disputed;
+    const isRivals = (pod: Pick<HeldPod, "podUid" | "workloadUid">): boolean => isRivalsPod(this.#desired(), pod);
+    const disowned = disputed.disown.bind(disputed);
+    const parts = { known, service, guards, failed, times, closing, isRivals, disowned };
+    this.#steps = new EnrollmentSteps(parts, ports);
   }
 
   /**
@@ -106,6 +112,7 @@ export class NodeEnrollment {
     for (const { uid, podIdx } of captured) this.#found.set(uid, { podIdx, known: undefined });
     this.#begun.keeperCame(captured);
     this.#guards.keeperCame();
+    this.#disputed.keeperCame();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     // The kernel has connections of these pods: what bears on them does not wait until they are served.
     if (this.#meshKnown) this.#ports.podsChanged();
@@ -115,14 +122,17 @@ export class NodeEnrollment {
 
   /**
    * The pods whose connections the kernel joins: those that this agent holds, and those that an earlier agent captured and that
-   * the mesh still names.
+   * the mesh still names. A pod that several workloads claim is joined with nobody, unless it is enrolled as its owner's.
    */
   localPods(): readonly LocalPod[] {
-    const held = this.pods.local();
+    const desired = this.#desired();
+    const local = this.pods.local();
+    const isOwn = ({ workload: { podUid, uid } }: LocalPod): boolean =>
+      !isRivalsPod(desired, { podUid, workloadUid: uid });
+    const held = desired.rivalries.size === 0 ? local : local.filter(isOwn);
     if (this.#found.size === 0) return held;
-    const desired = this.#desired().pods;
     const found = [...this.#found].flatMap(([podUid, { podIdx }]) => {
-      const workload = desired.get(podUid);
+      const workload = desired.pods.get(podUid);
       return workload === undefined || this.pods.get(podUid) !== undefined ? [] : [{ podIdx, workload }];
     });
     return [...held, ...found];
@@ -149,9 +159,9 @@ export class NodeEnrollment {
    * is no moment in which they have none.
    */
   followNames(): void {
-    const { pods } = this.#desired();
+    const { pods, rivalries } = this.#desired();
     for (const pod of this.pods.all()) {
-      const workload = pods.get(pod.podUid);
+      const workload = rivalries.has(pod.podUid) ? undefined : pods.get(pod.podUid);
       if (pod.state === "captured" && workload !== undefined && workload.uid !== pod.workloadUid) {
         void this.#service.setWorkload(pod, workload);
       }
@@ -306,6 +316,7 @@ export class NodeEnrollment {
     this.#failed.settle((uid) => this.pods.get(uid), desired.pods);
     this.#guards.noteBeginning(desired.pods);
     this.#noteNamed(desired.pods);
+    this.#disputed.note(desired);
     const questions: PlanQuestions = {
       ...this.#guardQuestions(),
       memberLike: (pod) => this.#memberLike(pod),
@@ -320,8 +331,9 @@ export class NodeEnrollment {
       beginning,
       ...this.#failed.present(),
       busy: new Set(this.#underWay.keys()),
+      disowned: this.#disputed.disowned,
     };
-    this.#retained.note(desired.pods, present, questions);
+    this.#retained.note(desired, present, questions);
     const steps = nextSteps(desired, present, questions);
     if (steps.length === 0 && this.#underWay.size === 0) {
       this.#ports.podsChanged();
@@ -357,10 +369,10 @@ export class NodeEnrollment {
   /** A step may be under way for the pod, and a pod that begins must not stay open meanwhile. */
   #guardAtOnce(): void {
     if (this.#work.state === "closed" || !this.#meshKnown) return;
-    const { pods } = this.#desired();
-    this.#guards.noteBeginning(pods);
+    const desired = this.#desired();
+    this.#guards.noteBeginning(desired.pods);
     if (!this.#ports.keeper.connected) return;
-    for (const workload of this.#guards.missing(pods, this.#guardQuestions())) {
+    for (const workload of this.#guards.missing(desired, this.#guardQuestions())) {
       void this.#guards.guard(workload).then(
         // The work may have ended before it could know of this guard.
         () => void (this.#desired().pods.has(workload.podUid) || this.reconcile()),

@@ -2,6 +2,7 @@
 // an address of theirs.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Workload } from "../mesh/workload.ts";
+import type { DesiredPods } from "./desired-pods.ts";
 import { guardsOf, type PlanQuestions, type UnservedPod } from "./enrollment-plan.ts";
 import { isRefused, type NodeEnrollmentPorts } from "./enrollment-ports.ts";
 import type { NodePods } from "./node-pods.ts";
@@ -80,11 +81,11 @@ export class PodGuards {
 
   /** Workloads whose pods need a guard that the keeper has not been asked for. */
   missing(
-    desired: ReadonlyMap<string, Workload>,
+    desired: DesiredPods,
     questions: Pick<PlanQuestions, "failDirect" | "refusesPlaintext">,
   ): readonly Workload[] {
     const present = { held: this.#known.pods.all(), guarded: this.#guarded, beginning: this.#beginning };
-    return guardsOf({ pods: desired }, present, questions);
+    return guardsOf(desired, present, questions);
   }
 
   /** The answer is shared while it is awaited: the worker may plan what a change of the mesh has asked for already. */
@@ -157,14 +158,18 @@ export class PodGuards {
     const { keeper, log } = this.#ports;
     const { pods, found } = this.#known;
     try {
-      const isFound = found.has(podUid);
+      const before = found.get(podUid);
       if (this.#beginning.has(podUid)) this.#begun.add(podUid);
       const podIdx = await keeper.guard(podUid, uid);
       // An earlier agent may have captured it under other addresses than the mesh names: by these, too, it is known again.
-      const { addresses: captured } = isFound ? await keeper.knownOf({ podIdx, uid: podUid }) : { addresses: [] };
+      const { addresses: captured } =
+        before !== undefined ? await keeper.knownOf({ podIdx, uid: podUid }) : { addresses: [] };
       const known = { workloadUid: uid, addresses: [...new Set([...captured, ...addresses])] };
       // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
-      if (pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known });
+      const now = found.get(podUid);
+      // The keeper may have said meanwhile that the pod has gone, and under which index it guards it since.
+      const isOvertaken = now !== undefined && now.podIdx !== before?.podIdx && now.podIdx !== podIdx;
+      if (!isOvertaken && pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known });
       this.#named.set(podUid, uid);
     } catch (error) {
       if (!isRefused(error)) {

@@ -1,6 +1,6 @@
 // main thread · pods that stay captured although the mesh does not name them, since it has their workload. The log names each once.
-import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
+import type { DesiredPods } from "./desired-pods.ts";
 import { isRetained, type PlanQuestions, type PresentPods } from "./enrollment-plan.ts";
 import type { NodePods } from "./node-pods.ts";
 
@@ -18,10 +18,11 @@ export class RetainedPods {
     return this.#uids;
   }
 
-  note(desired: ReadonlyMap<string, Workload>, present: PresentPods, questions: PlanQuestions): void {
+  note(desired: DesiredPods, present: PresentPods, questions: PlanQuestions): void {
     for (const pod of this.#pods.all()) {
       const { podUid, workloadUid, state } = pod;
-      const retained = state === "captured" && !desired.has(podUid) && isRetained(pod, desired, present, questions);
+      const retained =
+        state === "captured" && !desired.pods.has(podUid) && isRetained(pod, desired, present, questions);
       if (!retained) this.#uids.delete(podUid);
       else if (!this.#uids.has(podUid)) {
         this.#uids.add(podUid);

@@ -9,10 +9,10 @@ import { Claims } from "../../mesh/ownership.ts";
 import type { AuthorizationPolicy } from "../../mesh/policies.ts";
 import { routeKey } from "../../mesh/route-index.ts";
 import type { Service } from "../../mesh/service.ts";
-import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
 import type { LeftOutPod } from "../left-out.ts";
 import type { NodeSettings } from "./node-settings.ts";
-import { idOf, type NamespaceSays, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
+import { byPosition, ObjectClaims, precedes } from "./object-claims.ts";
+import { idOf, type NamespaceSays, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
 import { type Acceptance, ConfigError, MAX_PROBLEMS, type Problem, Report, wrong } from "./value.ts";
 import { requireUid } from "./workload.ts";
 
@@ -40,8 +40,7 @@ export class Assembly {
   readonly #settings: NodeSettings;
   readonly #acceptance: Acceptance;
   readonly #byId = new Claims<ParsedObject>(precedes);
-  readonly #byAddress = new Claims<ParsedObject>(precedes);
-  readonly #byVip = new Claims<ParsedObject>(precedes);
+  readonly #claims = new ObjectClaims();
   /** By Service, what says more of it. */
   readonly #partsOf = new Map<string, Set<PartOfService>>();
   readonly #targeted = new Set<ParsedObjectOf<"TargetedPolicy">>();
@@ -118,7 +117,10 @@ export class Assembly {
     this.#take(gone, come);
     const after = new Map<string, Upsert | undefined>();
     const findings = new Map<string, readonly Problem[]>();
-    const problems = this.#rivalries(gone, come);
+    const problems = this.#claims.rivalries([gone, come], this.#byId, {
+      acceptance: this.#acceptance,
+      isKnown: (key) => this.#problems.has(key),
+    });
     for (const id of touched) {
       const report = new Report(this.#acceptance);
       after.set(id, this.#inForce(id, report));
@@ -173,8 +175,7 @@ export class Assembly {
 
   #add(parsed: ParsedObject): void {
     this.#byId.add(parsed.id, parsed);
-    for (const key of addressKeys(parsed)) this.#byAddress.add(key, parsed);
-    for (const vip of vipsOf(parsed)) this.#byVip.add(vip, parsed);
+    this.#claims.add(parsed);
     if (parsed.kind === "TargetedPolicy") this.#targeted.add(parsed);
     if (isPart(parsed)) {
       const parts = this.#partsOf.get(parsed.service) ?? new Set();
@@ -184,8 +185,7 @@ export class Assembly {
 
   #remove(parsed: ParsedObject): void {
     this.#byId.remove(parsed.id, parsed);
-    for (const key of addressKeys(parsed)) this.#byAddress.remove(key, parsed);
-    for (const vip of vipsOf(parsed)) this.#byVip.remove(vip, parsed);
+    this.#claims.remove(parsed);
     if (parsed.kind === "TargetedPolicy") this.#targeted.delete(parsed);
     if (isPart(parsed)) {
       const parts = this.#partsOf.get(parsed.service);
@@ -296,52 +296,6 @@ export class Assembly {
     return parsed?.kind === "Service" ? parsed.selector : undefined;
   }
 
-  /**
-   * By claim, what is wrong with the claims of these objects: ids, addresses and virtual addresses that have several claimants.
-   * Where all objects are accepted together, every claim had one claimant before, so that a conflict involves an object that came.
-   */
-  #rivalries(gone: readonly ParsedObject[], come: readonly ParsedObject[]): Map<string, readonly Problem[]> {
-    const problems = new Map<string, readonly Problem[]>();
-    const look = (
-      what: string,
-      claimsOf: (parsed: ParsedObject) => readonly string[],
-      held: Claims<ParsedObject>,
-      report: (claim: string, rival: ParsedObject, first: ParsedObject, into: Report) => void,
-    ): void => {
-      for (const touched of [gone, come])
-        for (const parsed of touched)
-          for (const claim of claimsOf(parsed)) {
-            const [first, ...rivals] = held.all(claim);
-            const key = `${what} ${claim}`;
-            if (problems.has(key) || (rivals.length === 0 && !this.#problems.has(key))) continue;
-            const into = new Report(this.#acceptance);
-            if (first !== undefined) for (const rival of rivals) report(claim, rival, first, into);
-            problems.set(key, into.problems);
-          }
-    };
-    look(
-      "id",
-      ({ id }) => [id],
-      this.#byId,
-      (_, rival, first, into) => {
-        const what = `${nameOf(rival)} stands here and at ${positionText(first.from)}`;
-        wrong(rival.from, what, "only one of them could be in force", "keep one", into);
-      },
-    );
-    look("address", addressKeys, this.#byAddress, (key, rival, first, into) => {
-      if (rival.id === first.id) return;
-      const what = `${key.slice(key.lastIndexOf("/") + 1)} belongs to ${nameOf(first)} already`;
-      const why = "an address names one identity; with two owners it would name either";
-      wrong(rival.from, what, why, "give each workload its own addresses", into);
-    });
-    look("vip", vipsOf, this.#byVip, (vip, rival, first, into) => {
-      if (rival.id === first.id) return;
-      const what = `${vip} is the address of ${first.id} already`;
-      wrong(rival.from, what, "a connection could go to either", "give each Service its own", into);
-    });
-    return problems;
-  }
-
   #difference(
     before: ReadonlyMap<string, Upsert>,
     after: ReadonlyMap<string, Upsert | undefined>,
@@ -389,16 +343,6 @@ function keyOf(update: Upsert): string {
   return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 
-function addressKeys(parsed: ParsedObject): readonly string[] {
-  if (parsed.kind !== "Workload") return [];
-  const { network, addresses } = parsed.value;
-  return network === "" ? addresses : addresses.map((address) => `${network}/${address}`);
-}
-
-function vipsOf(parsed: ParsedObject): readonly string[] {
-  return parsed.kind === "Service" ? (parsed.value?.vips ?? []) : [];
-}
-
 /** Takes over the lists of `now`. An empty list removes its key. */
 function keepFilled(kept: Map<string, readonly Problem[]>, now: ReadonlyMap<string, readonly Problem[]>): void {
   for (const [key, list] of now) {
@@ -406,8 +350,3 @@ function keepFilled(kept: Map<string, readonly Problem[]>, now: ReadonlyMap<stri
     else kept.delete(key);
   }
 }
-
-type Positioned = { readonly from: SourceRef };
-
-const byPosition = (a: Positioned, b: Positioned): number => comparePositions(a.from, b.from);
-const precedes = (a: Positioned, b: Positioned): boolean => byPosition(a, b) < 0;

@@ -54,6 +54,11 @@ for (const [name, text, expected] of [
     `${WORKLOAD}---\n${WORKLOAD.replace("web-1", "web-2")}`,
     /^f\.yaml:8:1 ORL4105 10\.0\.0\.1 belongs to Workload shop\/web-1/,
   ],
+  [
+    "a pod of this node with two owners",
+    `${WORKLOAD}---\n${WORKLOAD.replace("web-1", "web-2").replace("10.0.0.1", "10.0.0.2")}`,
+    /^f\.yaml:8:1 ORL4105 pod u1 belongs to Workload shop\/web-1/,
+  ],
   ["an object twice", `${WORKLOAD}---\n${WORKLOAD}`, /^f\.yaml:8:1 ORL4105 .*f\.yaml:1:1/],
   [
     "a mesh pod of this node without its UID",
@@ -235,7 +240,9 @@ test("damaged configuration is refused as a whole or read as a whole; nothing bu
 
 test("one poisoned object among a thousand is found and named; the other nine hundred and ninety-nine do not hide it", () => {
   const many = Array.from({ length: 1_000 }, (_, i) =>
-    WORKLOAD.replace("web-1", `web-${i}`).replace("10.0.0.1", `10.0.${i >> 8}.${i & 255}`),
+    WORKLOAD.replace("web-1", `web-${i}`)
+      .replace("u1", `u${i}`)
+      .replace("10.0.0.1", `10.0.${i >> 8}.${i & 255}`),
   );
   many[617] = many[617]?.replace("node: west", "node: [west]") ?? "";
   const all = refusals(many.join("---\n"));
