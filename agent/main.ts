@@ -2,47 +2,17 @@
 // start-up · the programs under the name `orlop`. Each is imported only when it is asked for, so that no program loads
 // code that another needs a privilege for.
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import type { Config } from "./config/config.ts";
+import { type CommandLine, type ProgramName, permissionText, readCommandLine } from "./process/command-line.ts";
 
 const [command = "", ...rest] = process.argv.slice(2);
 
-/** The options of `run`, `keeper`, `agent`, `cni` and `control`. Exits with 64 on bad usage, as the CLI does. */
-function programOptions(): { readonly config: string; readonly removeOnExit: boolean } {
-  try {
-    const { values } = parseArgs({
-      args: rest,
-      options: { config: { type: "string", short: "c" }, "remove-on-exit": { type: "boolean", default: false } },
-    });
-    if (values.config === undefined) throw new Error("-c FILE is missing");
-    return { config: values.config, removeOnExit: values["remove-on-exit"] };
-  } catch (error) {
-    process.stderr.write(
-      `orlop ${command}: ${error instanceof Error ? error.message : error}\n` +
-        `  why: it needs to know its node, its pods and its mesh\n  do:  orlop ${command} -c orlop.yaml\n`,
-    );
-    process.exit(64);
-  }
-}
-
-/** The options of `uninstall`, likewise. */
-function uninstallOptions() {
-  const flag = { type: "boolean", default: false } as const;
-  try {
-    const { values } = parseArgs({
-      args: rest,
-      options: { config: { type: "string", short: "c" }, state: flag, force: flag, "dry-run": flag },
-    });
-    if (values.config === undefined) throw new Error("-c FILE is missing");
-    return { config: values.config, state: values.state, force: values.force, dryRun: values["dry-run"] };
-  } catch (error) {
-    process.stderr.write(
-      `orlop uninstall: ${error instanceof Error ? error.message : error}\n` +
-        "  why: it takes away what the programs with this configuration have made\n" +
-        "  do:  orlop uninstall -c orlop.yaml [--state] [--force] [--dry-run]\n",
-    );
-    process.exit(64);
-  }
+/** Exits with the help that was asked for, or with 64 on bad usage, as the CLI does. */
+function commandLine(name: ProgramName): CommandLine {
+  const line = readCommandLine(name, rest);
+  if (!("exit" in line)) return line;
+  (line.exit === 0 ? process.stdout : process.stderr).write(line.text);
+  process.exit(line.exit);
 }
 
 /** What keeper and agent begin with: the file, or while it is wrong what a program of this node read last. */
@@ -59,35 +29,36 @@ async function configuration(file: string): Promise<Config> {
 async function start(): Promise<number> {
   switch (command) {
     case "run": {
+      const { config } = commandLine("run");
       const { run } = await import("./process/run.ts");
-      return run({ ...programOptions(), main: fileURLToPath(import.meta.url) });
+      return run({ config, main: fileURLToPath(import.meta.url) });
     }
     case "keeper": {
-      const options = programOptions();
-      const { keeper: config } = await configuration(options.config);
+      const { config: file, flags } = commandLine("keeper");
+      const { keeper: config } = await configuration(file);
       const { keeperFirstActs } = await import("./process/first-acts.ts");
       const handover = keeperFirstActs(config);
       const { runKeeperProgram } = await import("./keeper/keeper.ts");
       const { keeperLives, keepOnly } = await import("./process/privileges.ts");
       keepOnly(keeperLives);
-      return runKeeperProgram(config, { ...options, handover });
+      return runKeeperProgram(config, { removeOnExit: flags.has("remove-on-exit"), handover });
     }
     case "agent": {
-      const { agent: config } = await configuration(programOptions().config);
+      const { agent: config } = await configuration(commandLine("agent").config);
       const { agentFirstActs } = await import("./process/first-acts.ts");
       const handover = agentFirstActs(config);
       const { runAgent } = await import("./node/agent.ts");
       return runAgent(config, handover);
     }
     case "cni": {
-      const { cni: config } = await configuration(programOptions().config);
+      const { cni: config } = await configuration(commandLine("cni").config);
       const { installerFirstActs } = await import("./process/first-acts.ts");
       installerFirstActs();
       const { runInstaller } = await import("./cni/installer.ts");
       return runInstaller(config);
     }
     case "control": {
-      const { config: file } = programOptions();
+      const { config: file } = commandLine("control");
       const { controlFirstActs } = await import("./process/first-acts.ts");
       controlFirstActs();
       const { readControlConfiguration } = await import("./authority/configuration.ts");
@@ -95,9 +66,10 @@ async function start(): Promise<number> {
       return runControl(readControlConfiguration(file));
     }
     case "uninstall": {
-      const options = uninstallOptions();
+      const { config: file, flags } = commandLine("uninstall");
+      const options = { state: flags.has("state"), force: flags.has("force"), dryRun: flags.has("dry-run") };
       const { loadConfig } = await import("./config/load.ts");
-      const { keeper, agent } = loadConfig(options.config);
+      const { keeper, agent } = loadConfig(file);
       const { uninstall } = await import("./keeper/uninstall.ts");
       const target = {
         keeper,
@@ -119,8 +91,13 @@ async function start(): Promise<number> {
   }
 }
 
-/** Reports what is wrong with a file; `orlop run` starts the program again. */
+/** Reports what is wrong with a file, or which permission is missing; `orlop run` starts the program again. */
 async function failed(error: unknown): Promise<number> {
+  const refused = permissionText(command, error);
+  if (refused !== undefined) {
+    process.stderr.write(refused);
+    return 77;
+  }
   const { ConfigError, problemText } = await import("./control/kinds/value.ts");
   if (!(error instanceof ConfigError)) throw error;
   for (const problem of error.problems) process.stderr.write(`${problemText(problem)}\n`);

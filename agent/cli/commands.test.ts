@@ -348,7 +348,9 @@ test("completion: commands, resources, names and flags; silence without an agent
 test("explain-code shows a page offline, and no other file", async () => {
   assert.match((await run(["explain-code", "orl6001"])).out, /^# ORL6001: /);
   assert.match((await run(["explain-code", "no-allow-matched"])).out, /^# no-allow-matched\n/);
-  assert.match((await run(["explain-code"])).out, /^ORL1001$/m);
+  const list = (await run(["explain-code"])).out;
+  assert.match(list, /^ORL1001 {2,}the kernel is too old$/m);
+  assert.match(list, /^policy {2,}The evaluator denied; `reason=` and `policy=` in the same line say why$/m);
   assert.equal((await run(["explain-code", "../metrics"])).exit, 1);
 });
 

@@ -1,19 +1,11 @@
 // CLI · the table of commands: nouns read, verbs change. The only commander import; every command is a function of its
 // own file and is loaded only when it is asked for.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { helpOf, isProgram, programs, usageOf } from "../process/command-line.ts";
 import { complete } from "./completion.ts";
 import type { ExplainOptions } from "./explain.ts";
 import { type Context, contextOf, type ReadOptions } from "./options.ts";
 import { type CliEnv, CliFailure, type Exit, exits, failureText, formats } from "./output.ts";
-
-/** main.ts starts these programs itself; the table of commands lists them for the help alone. */
-const programHelp = {
-  run: "keeper and agent on this machine, as two processes: -c orlop.yaml",
-  keeper: "the privileged half alone: -c orlop.yaml",
-  agent: "the half without privilege alone: -c orlop.yaml",
-  control: "the certificate authority of a cluster: -c control.yaml",
-  uninstall: "take away what keeper and agent have put on this node: -c orlop.yaml [--state] [--force] [--dry-run]",
-} as const;
 
 export function processEnv(): CliEnv {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -59,27 +51,48 @@ function commandTable(env: CliEnv, done: Done): Command {
     .configureOutput({
       writeOut: env.stdout,
       writeErr: env.stderr,
-      outputError: (text, write) => {
-        const what = text.replace(/^error: /, "").trim();
-        write(`orlop: ${what}  ORL6004\n  why: the command line is not one that orlop reads\n  do:  orlop --help\n`);
-      },
     })
     .showSuggestionAfterError(true)
-    .helpCommand(false);
+    .helpCommand("help [command]", "the same as COMMAND --help");
   lookCommands(program, env, done);
   whyCommands(program, env, done);
   plumbing(program, env, done);
-  for (const [name, help] of Object.entries(programHelp)) {
+  programsOfTheirOwn(program);
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
+    explainUsage(command);
+  return program;
+}
+
+/** main.ts starts these programs itself; the table lists them for the help alone. */
+function programsOfTheirOwn(program: Command): void {
+  for (const name of Object.keys(programs).filter(isProgram)) {
     const own = program
       .command(`${name} [args...]`, { hidden: false })
-      .description(help)
+      .description(`${programs[name].what}: ${usageOf(name).slice(`orlop ${name} `.length)}`)
+      .helpGroup("Programs:")
       .allowUnknownOption()
       .helpOption(false);
+    own.helpInformation = () => helpOf(name);
     own.action(() => {
-      throw usage(`${name} is a program of its own`, "main.ts starts it", `npx orlop ${name} -c orlop.yaml`);
+      throw usage(`${name} is a program of its own`, "main.ts starts it", `npx ${usageOf(name)}`);
     });
   }
-  return program;
+}
+
+/** What is wrong with a line, and where it is written how the command is used. */
+function explainUsage(command: Command): void {
+  const words: string[] = [];
+  for (let each: Command | null = command; each !== null; each = each.parent) words.unshift(each.name());
+  command.configureOutput({
+    outputError: (text, write) => {
+      const what = text
+        .replace(/^error: /, "")
+        .trim()
+        .replaceAll(/\s*\n\s*/g, " ");
+      const why = "the command line is not one that orlop reads";
+      write(`orlop: ${what}  ORL6004\n  why: ${why}\n  do:  ${words.join(" ")} --help\n`);
+    },
+  });
 }
 
 /** Adds the flags of `kinds` and an action that gets its context. */

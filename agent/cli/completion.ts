@@ -1,7 +1,7 @@
 // CLI · orlop completion SHELL, and the hidden `__complete` that the scripts call: one candidate a line, never an error.
 import { fullName } from "../mesh/full-name.ts";
 import { connect, socketPath } from "./client.ts";
-import { resourceOf, resources } from "./get.ts";
+import { resourceNamed, resources } from "./get.ts";
 import { type CliEnv, CliFailure, type Exit, exits, printable } from "./output.ts";
 
 export type CommandNames = {
@@ -61,7 +61,7 @@ async function known(
 ): Promise<readonly { readonly name: string; readonly namespace: string }[]> {
   try {
     const client = connect({ socket: socketPath(undefined, env.vars), dump: undefined, timeoutMs: askMs });
-    switch (resourceOf(word)) {
+    switch (resourceNamed(word)) {
       case "workloads":
         return (await client.view("workloads")).items;
       case "services":

@@ -2,13 +2,13 @@
 import type { PolicyView, PortNeedView, ServiceView, WorkloadView } from "../admin/api.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { connectionColumns, pairs } from "./columns.ts";
-import { resourceOf } from "./get.ts";
+import { resourceNamed } from "./get.ts";
 import type { Context } from "./options.ts";
 import { CliFailure, type Exit, exits, json, printable, table, yaml } from "./output.ts";
 
 export async function describe(context: Context, target: string): Promise<Exit> {
   const slash = target.indexOf("/");
-  const resource = slash > 0 ? resourceOf(target.slice(0, slash)) : undefined;
+  const resource = slash > 0 ? resourceNamed(target.slice(0, slash)) : undefined;
   const name = target.slice(slash + 1);
   switch (resource) {
     case "workloads":

@@ -17,10 +17,29 @@ export function explainable(): readonly string[] {
   );
 }
 
+/**
+ * A page in a line, without Markdown: a code's heading, of a reason or a flag the first sentence.
+ * @param page the text of a file of docs/codes/ or docs/reasons/
+ */
+export function summaryOf(page: string): string {
+  const [heading = "", ...blocks] = page.split("\n\n");
+  const ofCode = /^# ORL\d+: (.+)/.exec(heading)?.[1];
+  if (ofCode !== undefined) return ofCode;
+  const text = (blocks[0] ?? "").replaceAll("\n", " ").replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1");
+  const [sentence = ""] = text.split(/(?<=[.:]) (?=[A-Z`])/);
+  return sentence.replace(/[.:]$/, "");
+}
+
+const pageOf = (name: string): string => {
+  const folder = folders.find((each) => readdirSync(each).includes(`${name}.md`));
+  return folder === undefined ? "" : readFileSync(new URL(`${name}.md`, folder), "utf8");
+};
+
 export function explainCode(env: CliEnv, wanted: string | undefined): Exit {
   const all = explainable();
   if (wanted === undefined) {
-    env.stdout(all.map((name) => `${name}\n`).join(""));
+    const width = Math.max(...all.map((name) => name.length));
+    env.stdout(all.map((name) => `${name.padEnd(width)}  ${summaryOf(pageOf(name))}\n`).join(""));
     return exits.ok;
   }
   // Only names that stand in the list are opened: nothing of the argument reaches a path.
@@ -33,8 +52,6 @@ export function explainCode(env: CliEnv, wanted: string | undefined): Exit {
       fix: "list them: orlop explain-code",
     });
   }
-  for (const folder of folders) {
-    if (readdirSync(folder).includes(`${name}.md`)) env.stdout(readFileSync(new URL(`${name}.md`, folder), "utf8"));
-  }
+  env.stdout(pageOf(name));
   return exits.ok;
 }

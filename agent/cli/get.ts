@@ -39,10 +39,17 @@ export const resources = {
 } as const;
 export type Resource = keyof typeof resources;
 
-export function resourceOf(word: string): Resource {
+/** undefined: no view has this word. */
+export function resourceNamed(word: string): Resource | undefined {
   for (const [name, words] of Object.entries(resources)) {
     if ((words as readonly string[]).includes(word)) return name as Resource;
   }
+  return undefined;
+}
+
+function resourceOf(word: string): Resource {
+  const resource = resourceNamed(word);
+  if (resource !== undefined) return resource;
   throw new CliFailure(exits.usage, {
     code: "ORL6004",
     what: `there is no ${word} to get`,

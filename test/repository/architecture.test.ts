@@ -92,6 +92,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "plan/",
       "control/kinds/",
       "control/static-file/",
+      "process/command-line.ts",
       "process/preflight.ts",
       "process/mounts.ts",
     ],

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { runCli } from "../../agent/cli/commands.ts";
+import { summaryOf } from "../../agent/cli/explain-code.ts";
 import { loadConfig } from "../../agent/config/load.ts";
 import { controlConfigKind } from "../../agent/control/kinds/control-config.ts";
 import { Report } from "../../agent/control/kinds/value.ts";
@@ -14,6 +16,7 @@ import { parseYaml } from "../../agent/control/static-file/parse.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { parseSpiffeId } from "../../agent/mesh/spiffe-id.ts";
+import { isExpected, sectionsOf } from "../cluster/page.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const notOurs = new Set(["node_modules", "build", ".git"]);
@@ -59,6 +62,52 @@ test("relative links lead somewhere", () => {
   }
   assert.deepEqual(broken, []);
   assert.ok(pages.length > 40, `${pages.length} pages`);
+});
+
+test("docs/README.md leads to every page, and docs/troubleshooting.md to every reason and code, with its summary", () => {
+  const textOf = (name: string): string => readFileSync(join(root, "docs", name), "utf8");
+  const [index, words] = [textOf("README.md"), textOf("troubleshooting.md")];
+  const missing = ["", "reference"].flatMap((folder) =>
+    readdirSync(join(root, "docs", folder))
+      .filter((file) => file.endsWith(".md") && file !== "README.md")
+      .map((file) => join(folder, file))
+      .filter((file) => !index.includes(`](${file})`)),
+  );
+  assert.deepEqual(missing, []);
+  const rows = ["reasons", "codes"].flatMap((folder) =>
+    readdirSync(join(root, "docs", folder)).map(
+      (file) => `| [${file.slice(0, -3)}](${folder}/${file}) | ${summaryOf(textOf(join(folder, file)))} |`,
+    ),
+  );
+  assert.deepEqual(
+    rows.filter((row) => !words.split("\n").includes(row)),
+    [],
+    "write these rows into docs/troubleshooting.md",
+  );
+});
+
+test("what docs/plain-machine.md says that `orlop explain` prints of a file is what it prints", async () => {
+  const steps = [...sectionsOf(readFileSync(join(root, "docs/plain-machine.md"), "utf8")).values()].flat();
+  const asked = steps.filter(({ command }) => /^orlop explain .* -f /.test(command));
+  assert.ok(asked.length >= 2);
+  const folder = process.cwd();
+  process.chdir(root);
+  try {
+    for (const step of asked) {
+      const printed: string[] = [];
+      const print = (text: string): void => void printed.push(text);
+      const env = { stdout: print, stderr: print, isTTY: false, vars: {}, now: Date.now };
+      await runCli(step.command.split(" ").slice(1), env);
+      const said = printed.join("");
+      assert.ok(
+        isExpected(said, step),
+        `line ${step.line}: ${step.command} prints
+${said}`,
+      );
+    }
+  } finally {
+    process.chdir(folder);
+  }
 });
 
 test("files of the tree that pages name in code exist", () => {
