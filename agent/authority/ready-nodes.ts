@@ -28,7 +28,7 @@ export class ReadyNodes {
     return new Set([...this.#pods.values()].map(({ node }) => node));
   }
 
-  /** By node, the pods that make it ready, in one text: other pods may be those of another node of that name. */
+  /** By node, the UIDs of the pods that make it ready, as a text. Another text may mean another node of the same name. */
   get ready(): ReadonlyMap<string, string> {
     const byNode = Map.groupBy(
       [...this.#pods.values()].filter(({ isReady, node }) => isReady && node !== ""),

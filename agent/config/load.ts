@@ -50,7 +50,7 @@ export function loadConfigOrLast(
     return { config: compose(file, spec, env), problems: [] };
   } catch (error) {
     if (!(error instanceof ConfigError) || !existsSync(copy)) throw error;
-    // What is kept has the environment's values of then; today's are laid over them.
+    // The copy has values of the environment as it was when it was written; those of now overrule them.
     return { config: compose(file, specOf(copy, nodeConfigs(copy), env), env), problems: error.problems };
   }
 }
@@ -65,7 +65,7 @@ const nodeConfigGone = (file: string): Problem => ({
 
 /** A program that is not root, or has no such directory, keeps nothing. */
 function keepSpec(copy: string, spec: NodeSpec): void {
-  // What means "not set" cannot be written.
+  // Fields that are not set are left out: their values cannot be written as YAML that is read again.
   const { mesh, kubeconfig, nodeAccess, kubeletCgroup, podsCgroup, ca, ...rest } = spec;
   const written = {
     ...rest,

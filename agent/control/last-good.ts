@@ -17,7 +17,7 @@ export type LastGoodIndex = {
   readonly files: readonly FileDigest[];
 };
 
-/** A text by another: with `put` instead of `gone` characters from `at` on. `base` is the other's digest. */
+/** How a text differs from the text with the digest `base`: from `at` on it has `put` in place of `gone` characters. */
 export type TextEdit = { readonly base: string; readonly at: number; readonly gone: number; readonly put: string };
 /** A file's text, or what differs in it from the text that the copy had for this file. */
 export type ChangedText = FileDigest & ({ readonly text: string } | { readonly edit: TextEdit });
@@ -199,7 +199,7 @@ async function readBounded(path: string): Promise<string | undefined> {
   }
 }
 
-/** Of a file that lines have changed: the text that a line has, or else the digest of that with which the index has it; then what changed it. */
+/** A file that lines of the index have changed: the text that a line has, or the digest of the text in the index; and the edits since. */
 type ReadText = { readonly text?: string; readonly base: string; readonly edits: TextEdit[] };
 
 /** The index as its lines have changed it, and by file the texts in them. */
@@ -233,7 +233,7 @@ function decode(text: string | undefined): ReadCopy | undefined {
       const { file, digest } = changed;
       if ("edit" in changed) {
         const { edit } = changed;
-        // It is an edit of what the copy has for the file, or of nothing that anybody has.
+        // An edit of any other text than the copy's cannot be applied.
         if (files.get(file)?.digest !== edit.base) return undefined;
         const read = texts.get(file) ?? { base: edit.base, edits: [] };
         read.edits.push(edit);

@@ -193,7 +193,7 @@ export class Certificates {
     return held.certificate ? Math.max(0, held.certificate.endsAtMs - this.#dependencies.clock.monotonicMs()) : 0;
   }
 
-  /** Stops whatever the state was doing. */
+  /** Cancels the timer, or aborts the request, that the state has under way. */
   #rest(held: Held): void {
     if (held.state.name === "resting") held.state.cancel();
     else if (held.state.name === "asking") held.state.abort.abort(new Error("no longer needed"));
@@ -290,7 +290,7 @@ export class Certificates {
     }
     // The moment of expiry is always met by a try.
     const waitMs = Math.min(held.backoff.nextMs(), usableMs > 0 ? usableMs : LAST_RETRY_MS);
-    // Nothing valid left, or hardly: its next try goes before the renewals of the others.
+    // Its certificate has ended or ends soon: the next try goes before renewals of others.
     const priority: Priority = usableMs < LAST_RETRY_MS ? "needed" : "background";
     held.state = { name: "resting", cancel: clock.after(waitMs, () => this.#queue(held, priority)) };
     failed?.(held.spiffeId, error, usableMs);

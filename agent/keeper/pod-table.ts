@@ -4,11 +4,11 @@ import type { LastIndex } from "./last-index.ts";
 import type { PodRef } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 
-/** So many indices are cleared by the same walk as the index that is given now: that is what takes the time, and many pods come together. */
+/** Indices that a single walk over the maps clears: the walk is what takes the time, and pods often come many together. */
 const AHEAD = 32;
-/** Only an index that has been nobody's for so long is cleared before it is given: an agent may write about its pod a little late. */
+/** An index is cleared ahead only if no pod has had it for so long: an agent may still write about its last pod. */
 const RESTED_MS = 10_000;
-/** An index that was cleared so long ago is cleared again before it is given. */
+/** For so long an index that was cleared ahead may be given without another walk. */
 const CLEAR_MS = 1_000;
 
 export class PodTable {
@@ -16,10 +16,10 @@ export class PodTable {
   readonly #idxByUid = new Map<string, number>();
   readonly #last: LastIndex;
   readonly #isLastKnown: boolean;
-  /** Called with each index before a pod has it: an agent may have written about the pod before it, late. */
+  /** Empties the maps' rows of these indices. Called before a pod gets an index: an agent may have written there after the index's last pod had left. */
   readonly #clear: (podIdxs: readonly number[]) => void;
   readonly #nowMs: () => number;
-  /** By index that is nobody's any more: since when. */
+  /** When the last pod of an index left, by index. */
   readonly #leftMs = new Map<number, number>();
   #ahead: { readonly podIdxs: ReadonlySet<number>; readonly untilMs: number } = { podIdxs: new Set(), untilMs: 0 };
   #lastIdx: number;
@@ -73,7 +73,7 @@ export class PodTable {
     this.#idxByUid.set(uid, podIdx);
   }
 
-  /** What an earlier keeper left. If it did not say which index it gave last, these rest too. */
+  /** A pod that an earlier keeper enrolled. If that keeper left no note of its last index, new indices come after those of its pods. */
   adopt(found: Enrollment): void {
     this.set(found);
     if (!this.#isLastKnown) this.#lastIdx = Math.max(this.#lastIdx, found.row.podIdx);

@@ -12,7 +12,7 @@ export type PodWatchOptions = {
   readonly log: KeeperLog;
 };
 
-/** What is beyond is found by sweeps alone. */
+/** Watches at once; pods beyond them are found by sweeps alone. */
 const MAX_WATCHES = 2_000;
 /** Directories may come while the tree is read. */
 const MAX_LOOKS = 5;

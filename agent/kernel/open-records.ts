@@ -52,8 +52,8 @@ export class OpenRecords {
   }
 
   /**
-   * Ends the oldest records of each row that has more of them than connections, at this look and at the one before: between
-   * the sum and its event lies a moment. `rows` were read before the ring was drained. True: look again.
+   * Ends the oldest records of a row that had more open records than connections at this look and at the look before. A single look
+   * proves nothing: the kernel adds to the sum a moment before its event is read. `rows` were read before the ring was drained. True: look again.
    */
   endLost(rows: readonly TrafficRow[], nowMs: number): boolean {
     const keyOf = keysIn(rows);
@@ -87,7 +87,7 @@ export class OpenRecords {
     const surplus = new Map<string, number>();
     for (const row of rows) {
       const key = trafficKeyOf(row);
-      // More ended than began: the row began anew with its pod's index, and says nothing of connections from before.
+      // More ended than began: the row was emptied when its pod got the index, and connections from before are still ending.
       if (row.closed > row.opened) continue;
       const more = (records.get(key) ?? 0) - (row.opened - row.closed);
       if (more > 0) surplus.set(key, more);

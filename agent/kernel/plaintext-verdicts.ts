@@ -23,7 +23,7 @@ export function inVerdict(workload: Workload, port: number, world: VerdictWorld)
   // Policies may tell one source from another: only the agent can hold each against them. AUDIT and dry-run count too,
   // since what they watch has to be seen.
   if (world.mesh.authorizationPoliciesFor(workload).length > 0) return "agent";
-  // What limits count, only the agent can count.
+  // A limit counts requests, which the kernel does not see.
   if (world.mesh.limitPoliciesFor(workload).length > 0) return "agent";
   return decision.verdict === "allow" ? "pass" : "refuse";
 }
@@ -51,10 +51,10 @@ export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] 
 }
 
 /**
- * Entries of a Service's virtual addresses: direct only where each endpoint of the port would be, healthy or not, since
- * nobody of ours chooses among them then, and no route is about the port, or the Service says that the port goes direct all the same. A
- * Service without endpoints refuses, as it does with an agent. Unanswered is a port that the Service has not, and a port for which no
- * client would find an endpoint.
+ * Entries of a Service's virtual addresses: direct only where each endpoint of the port would be, healthy or not (without an agent
+ * nobody chooses among them), and where no route is about the port, unless the Service says that the port goes direct all the same. A
+ * Service without endpoints refuses, as it does with an agent. A port counts as unanswered if the Service does not have it, or if no
+ * client would find an endpoint for it.
  */
 export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
   const endpoints = world.mesh.endpointsOf(service);
@@ -63,7 +63,7 @@ export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
     ...service.ports.map((port): OutEntry => {
       const targets = candidatesOf(endpoints, port, address);
       const { loadBalancing } = service;
-      // What becomes of a request only an agent knows.
+      // Where routes or clients' needs decide, only an agent knows the endpoint.
       const isRouted = anyClientNeedOf(service, port, world.mesh) !== null;
       const answered = isRouted || loadBalancing.mode === "passthrough" || usable(targets, loadBalancing).length > 0;
       const direct = !refusesWithoutAgent(service, port, world.mesh) && allGoDirect(targets, world);

@@ -1,5 +1,5 @@
-// main thread · pods that the CNI plug-in has begun, and of which nobody has said yet whether they belong to the mesh. The keeper takes a release
-// for the word that they do not, so that none is released on the word of a mesh that may be behind the API server.
+// main thread · pods that the CNI plug-in has begun, and of which nobody has said yet whether they belong to the mesh. A release
+// says to the keeper that a pod does not belong, so this agent asks the API server before it releases: its own mesh may be behind.
 import type { CapturedPod } from "../engine/keeper-client.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
@@ -9,7 +9,7 @@ export type BegunPodsOptions = {
   /** What could not be said is asked again after this time, ms. */
   readonly retryMs: number;
   readonly closing: AbortSignal;
-  /** It is known of another pod, or is to be asked again. */
+  /** Another pod was decided, or has to be asked about again. */
   readonly changed: () => void;
 };
 
@@ -17,7 +17,7 @@ export class BegunPods {
   readonly #options: BegunPodsOptions;
   /** Index by UID. */
   readonly #waiting = new Map<string, number>();
-  /** UIDs of pods of which it is being asked, or was without an answer. */
+  /** UIDs of pods about which a question is under way, or waits for its next try. */
   readonly #asked = new Set<string>();
 
   constructor(options: BegunPodsOptions) {
@@ -40,14 +40,14 @@ export class BegunPods {
     if (this.#waiting.get(uid) === podIdx) this.#waiting.delete(uid);
   }
 
-  /** The agent before this agent may have known more than this. */
+  /** An agent that held the node before may have decided about pods for which this agent still waits. */
   keeperCame(present: readonly CapturedPod[]): void {
     const indices = new Map(present.map(({ uid, podIdx }) => [uid, podIdx]));
     for (const [uid, podIdx] of this.#waiting) if (indices.get(uid) !== podIdx) this.#waiting.delete(uid);
     for (const { uid, podIdx, starting } of present) if (starting) this.#waiting.set(uid, podIdx);
   }
 
-  /** What the mesh says now of the node's pods. That a pod is inside is believed; that it is outside, when the API says so as well. */
+  /** What the mesh says now of the node's pods. A pod that it has inside is inside; of a pod that it has outside the API server is asked, too. */
   hear(workloads: Iterable<Workload>): void {
     if (this.#waiting.size === 0) return;
     for (const workload of workloads) {

@@ -35,7 +35,7 @@ export function keeperEvents({ tenure, enrollment, counts, notices, connected, l
       log.room("keeper").info("pod gone", { uid });
       notices.hear(() => enrollment.podGone(podIdx, uid));
     },
-    // A pod that ran already when policy came to protect it has not begun.
+    // Counted are pods that begin; a pod that ran already when policy came to protect it is none.
     onPodFound: (uid, found) => {
       if (found !== undefined && enrollment.hasBegun(uid)) counts.podFound(found);
     },
@@ -55,7 +55,7 @@ export function keeperEvents({ tenure, enrollment, counts, notices, connected, l
   };
 }
 
-/** Notices on pods that come after a list of them, while the agent does not work with that list yet. */
+/** Keeps the keeper's notices of pods back until the agent works with the list of pods that the keeper sent before them. */
 export class PodNotices {
   #waiting: (() => void)[] | undefined;
 

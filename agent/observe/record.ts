@@ -65,7 +65,7 @@ export type KnownOfConnection = Pick<ConnectionRecord, "reporter" | "podIdx"> &
     readonly destination: KnownEnd;
   };
 
-/** The record of a connection of which `known` is known: plaintext from nobody to nobody unless it says otherwise. */
+/** A record with `known`. What `known` leaves out is as of plaintext between ends that nobody knows. */
 export function connectionRecord(known: KnownOfConnection): ConnectionRecord {
   return {
     reporter: known.reporter,

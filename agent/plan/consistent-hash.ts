@@ -14,7 +14,7 @@ export const hashOf = (text: string): number => Number(sipHash(KEY, Buffer.from(
 /** Places in their order, each an index of an endpoint; `at` of the ring is where each begins. */
 type Places = { readonly endpoints: Uint32Array; readonly at: Uint32Array | null };
 
-/** Of the endpoints of several Services; then it begins anew. */
+/** Tables that are kept at once, each of a list of endpoints; with more, all are dropped. */
 const MOST_TABLES = 64;
 const kept = new Map<string, Places>();
 const byList = new WeakMap<readonly Candidate[], { readonly table: HashTable; readonly places: Places }>();
@@ -70,7 +70,8 @@ function ring(all: readonly Candidate[], size: number): Places {
   const endpoints = weighted(all);
   const total = endpoints.reduce((sum, { weight }) => sum + weight, 0);
   const least = Math.min(...endpoints.map(({ weight }) => weight));
-  // By powers of two, so that who comes changes nobody's places. Who weighs least has a place, if that makes not too many of them.
+  // The scale is a power of two, so that an endpoint that comes seldom changes the places of others. It gives the lightest endpoint a place, unless
+  // the table would become too large.
   const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / total, 1 / least)));
   const scale = Math.min(wanted, (2 * MOST_PLACES) / total);
   const places = endpoints.flatMap(({ index, name, weight }) =>

@@ -40,7 +40,7 @@ export function requestOf(
   const head = {
     method: method ?? "GET",
     target: path ?? "/",
-    // A name with its namespace is not how anybody calls a host.
+    // Callers write a host without the namespace that `dst` has before its name.
     authority: host ?? dst.slice(dst.indexOf("/") + 1),
     header: (name: string) => fields.flatMap(([sent, value]) => (sent === name ? [value] : [])),
   };
@@ -59,7 +59,7 @@ export function explainRequest(
   if ("error" in connection) return connection;
   const routed = routedCall(src, dst, world.mesh);
   if (routed !== null && request !== null) return explainRouted(routed, connection, world, request);
-  // A connection alone is nothing that a limit could count: what is asked is a request.
+  // Limits count requests, so for a connection alone the answer is that of a GET.
   const first = request === null && connection.reason === "limited" ? requestOf(dst, { method: "GET" }) : null;
   if (first !== null && !("error" in first)) return explainRequest(src, dst, world, first);
   if (request === null) return routed === null ? connection : { ...connection, steps: unreadStep(connection.steps) };

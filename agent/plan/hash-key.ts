@@ -10,7 +10,7 @@ type Keyed = {
   readonly header: RequestFacts["header"];
 };
 
-/** null: the request has it not. Several lines of a header are a key together. */
+/** null: the request lacks what the key is made of. All lines of a header make a single key. */
 export function hashKeyOf(key: HashKey, { client, target, header }: Keyed): string | null {
   switch (key.of) {
     case "source-address":

@@ -148,8 +148,8 @@ function alongRoute(source: Workload, dialled: Endpoint, by: StreamRoute, world:
 
 /**
  * The world in which a route leads `source` to an endpoint of a Service to which it may lead (mayLeadTo). A Service with written endpoints may
- * name anybody's: by it, too, a route leads callers of other namespaces to workloads of its own alone. Selected endpoints are of the
- * Service's namespace.
+ * name workloads of any namespace: also by such a Service a route leads callers of other namespaces to workloads of its own namespace alone.
+ * Selected endpoints are always of the Service's namespace.
  */
 export function ledBy<World extends RouteWorld>(
   { namespace }: { readonly namespace: string },

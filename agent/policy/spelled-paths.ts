@@ -74,7 +74,7 @@ function entriesOf({ namespace, name, action, dryRun, rules }: AuthorizationPoli
   });
 }
 
-/** No path for an empty list, and for a list in which a template cannot be read. */
+/** Takes no path at all if the list is empty, or has a template that cannot be read. */
 function testOf(paths: readonly PathMatch[]): TextTest {
   return paths.length > 0 && paths.every(isReadable) ? pathTest(paths) : () => false;
 }

@@ -18,7 +18,7 @@ import { OpenRequest } from "./open-request.ts";
 import { OpenRequests } from "./open-requests.ts";
 
 const nobody: readonly never[] = [];
-/** To a request whose pod or workload has gone. */
+/** The answer to a request whose pod or workload has gone. */
 const gone = { status: 503, body: "no such pod" } as const;
 const ID_LENGTH = 128;
 const unread = { method: "", path: "", host: "", id: "" } as const;
@@ -46,12 +46,12 @@ export class Connection {
   readonly conn: number;
   readonly generation: number;
   readonly podIdx: number;
-  /** Whom it is judged again with, and its place among those. `LiveConnections` writes both. null: it is not open. */
+  /** The connections with which it is judged again, and its place among them. `LiveConnections` writes both. null: it is not open. */
   allowedWith: AllowedAlike | null = null;
   place = 0;
   readonly #recorder: Pick<Recorder, "opened" | "now">;
   #requests: Requests | null = null;
-  /** What is known better than by the record, which opens with it, at the latest when the connection ends. null: nothing. */
+  /** What is known beyond the record: the record opens with it, at the latest when the connection ends. null: nothing. */
   #draft: ConnectionRecord | null;
   #record: OpenRecord | null = null;
   #ending: WhyItEnds | null = null;
@@ -84,7 +84,7 @@ export class Connection {
     return this.#requests?.open.find(request) ?? null;
   }
 
-  /** Something that was open when `request` was the oldest may be open still. */
+  /** Whether a request that was open when `request` was the oldest may still be open. */
   isOpenSince(request: number): boolean {
     const oldest = this.openRequest;
     return oldest !== null && (oldest.request === request || this.#requests?.isMultiplexed === true);
@@ -162,7 +162,7 @@ export class Connection {
     const asked = requests.open.find(request) ?? new OpenRequest({ request, ...unread }, this.#recorder.now());
     if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
-    // First of all: what fails behind it is about words of a record.
+    // First, so that whatever the request holds is given back even if making its record fails.
     asked.ended(sampleOf(event), shownBy(event));
     const beside = { asked: this.#ending?.asked ?? null, route: asked.route, tries: asked.flagged(event) };
     const ending = requestEndingOf(event, asked.decision, beside);
@@ -292,7 +292,7 @@ export class Connection {
     this.#endRequests();
     this.#ended = true;
     const { asked = null, claimants = nobody, late: judgedLate = null } = this.#ending ?? {};
-    // A peer that ended it first was not cut by us, whatever we had asked for.
+    // Where the peer ended the connection first, our later judgement did not end it.
     const late = event.cause === "closed-by-answer" ? judgedLate : null;
     const { reporter, hbone } = this.#ends();
     this.#record?.closed({

@@ -48,12 +48,12 @@ export class EjectionCells {
     return this.#cells.keyOf(text);
   }
 
-  /** While it stays, a key without a cell has none. */
+  /** A number that rises when a key gets a cell: as long as it is the same, a key without a cell still has none. */
   get claims(): bigint {
     return Atomics.load(this.#words, CLAIMS);
   }
 
-  /** While it stays, no endpoint was left out, probed or brought back. */
+  /** A number that rises when an endpoint is left out, probed or brought back. */
   get changes(): bigint {
     return Atomics.load(this.#words, CHANGES);
   }
@@ -78,8 +78,8 @@ export class EjectionCells {
   }
 
   /**
-   * Changes what is known of the key in a single step; returns the state before and after. Null: its set is full of others, and nothing is kept.
-   * A thread that changes a cell in the instant in which another gives it to another key may leave that key a failure that was not its own.
+   * Changes what is known of the key in a single step; returns the state before and after. Null: the cells for this key all belong to
+   * others, and nothing is kept. If another thread gives the cell to another key in the same instant, that key may get a failure that was not its own.
    */
   change(
     key: bigint,
@@ -114,7 +114,7 @@ export class EjectionCells {
     return true;
   }
 
-  /** Of an endpoint something was not counted, since other cells are full. */
+  /** Counts that a failure was not kept, because all cells for its key belong to others. */
   untracked(): void {
     this.#count("untracked");
   }

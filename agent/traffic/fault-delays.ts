@@ -13,7 +13,7 @@ export class FaultDelays {
   readonly #options: FaultDelaysOptions;
   /** By connection and number of the request: whether its time is over. */
   readonly #of = new WeakMap<Connection, Map<number, boolean>>();
-  /** Most threads never delay a request, and each request asks. */
+  /** Each request asks here, and most threads never delay any: they need no look-up. */
   #hasDelayed = false;
 
   constructor({ after, answer }: FaultDelaysOptions) {
@@ -31,7 +31,7 @@ export class FaultDelays {
     });
   }
 
-  /** "waiting": something else has asked about it. "over": it was delayed, and this is said once. */
+  /** "waiting": its delay goes on, and the engine asks for another reason. "over": its delay has ended; a second call says "none". */
   of(connection: Connection, request: number): "none" | "waiting" | "over" {
     if (!this.#hasDelayed) return "none";
     const requests = this.#of.get(connection);

@@ -38,8 +38,8 @@ std::string Hex(const uint8_t* bytes, size_t size) {
   return out;
 }
 
-// The last in line for a processor: what is loaded ahead takes tens of milliseconds of it, and a pod that begins just now needs them. Where a
-// profile refuses the call the thread has the priority of all others. A thread cannot take its old priority back (CAP_SYS_NICE).
+// The nice value of threads that load programs ahead. A load takes tens of milliseconds of a processor, which a pod that begins just now needs more.
+// Where a seccomp profile refuses the call, the thread keeps its priority. Without CAP_SYS_NICE a thread cannot raise its priority again.
 constexpr int kLeastPriority = 19;
 
 // Loads one pod's copy of the sk_lookup program on a thread of its own, for which a thread of libuv's pool waits. `common` stays open

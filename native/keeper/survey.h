@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "survey_abi.h"
-// After the type that it has in it.
+// Behind survey_abi.h, whose types it uses.
 #include "survey.skel.h"
 
 namespace orlop {

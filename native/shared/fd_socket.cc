@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kMaxQueuedBytes = 1 << 20;
 constexpr size_t kMaxQueuedFds = 256;
-constexpr int64_t kConnections = 64;  // Of a listening socket whose caller names no other number.
+constexpr int64_t kConnections = 64;  // Accepted at once, unless listen() names another number.
 constexpr int64_t kMaxConnections = 4096;
 constexpr int kPacketsPerTurn = 16;  // So that one busy peer does not hold up the loop.
 

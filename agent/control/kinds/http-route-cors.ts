@@ -15,7 +15,7 @@ const allowedOrigin = text(
     if (written === ANY) return ANY;
     if (!form.test(written)) return undefined;
     if (!written.includes("*")) return canonicalOrigin(written);
-    // The star begins the host, and the rest does not hang on it.
+    // A host cannot hold a star, so a label takes its place while the rest is brought into canonical form.
     return canonicalOrigin(written.replace("*", "star-"))?.replace("star-", "*");
   },
   "no browser sends such an origin",
@@ -40,7 +40,7 @@ const cors = object({
   maxAge: optional(integer(1, 2_147_483_647), 5),
 });
 
-/** Characters of names in one filter: an answer to the engine has room for them. */
+/** Characters that all names of a filter may have together: so many fit into an answer to the engine. */
 const MOST_NAMED = 3_000;
 
 export const corsReader: Reader<Cors> = (value, place, report) => {

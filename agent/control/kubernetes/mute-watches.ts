@@ -2,8 +2,8 @@
 // on the beginning of an answer and hold back its body. Pure but for its state.
 
 /**
- * Watches that brought no line for so long between them are held back, ms. API servers send a bookmark each minute (kubernetes:
- * apiserver/pkg/storage/cacher/cacher.go). The second watch in a row that is silent for 90 s comes to it, whatever its timer rounds.
+ * When successive watches have brought no line for so long in sum, something holds their answers back, ms. API servers send a bookmark each
+ * minute (kubernetes: apiserver/pkg/storage/cacher/cacher.go). Two watches in a row that are silent for 90 s each reach it, however their timers round.
  */
 const MUTE_MS = 150_000;
 

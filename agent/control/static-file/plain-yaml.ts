@@ -37,7 +37,7 @@ export function readPlain(file: string, text: string, line: number): Value | und
   return text.length > MAX_CHARACTERS ? undefined : new PlainReader(file, text, line).document();
 }
 
-/** Each method that reads returns undefined for what is not read here, and then the place counts no more. */
+/** Methods that read move on behind what they return. undefined: the document has something that is not read here, and its place means nothing then. */
 class PlainReader {
   readonly #file: string;
   readonly #text: string;
@@ -90,7 +90,7 @@ class PlainReader {
     return this.#indent();
   }
 
-  /** At its first key, which is `indent` behind the begin of its line. Afterwards at what follows, behind its indent. */
+  /** Reads a map from its first key, which is `indent` characters from the begin of its line, to behind the indent of what follows the map. */
   #blockMap(indent: number, depth: number): Value | undefined {
     if (depth > MAX_DEPTH) return undefined;
     const from = this.#from();
@@ -107,7 +107,7 @@ class PlainReader {
     }
   }
 
-  /** How far what follows is behind the begin of its line; END: nothing follows. */
+  /** The column at which the next value or key begins, from 0; END: nothing follows. */
   #column(): number {
     return this.#at === this.#text.length ? END : this.#at - this.#begin;
   }
@@ -289,7 +289,7 @@ class PlainReader {
     }
   }
 
-  /** Behind a scalar: it goes no further. */
+  /** Whether a scalar ends here. */
   #isEnded(inFlow: boolean): boolean {
     const found = this.#peek();
     if (!inFlow) return found === LINE_FEED || found === END;

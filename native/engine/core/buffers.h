@@ -26,11 +26,11 @@ class Buffers {
     exhausted_ = bytes / 100 * 95;
     pods_part_ = bytes / 4;
   }
-  // So many wait that nothing new is taken.
+  // So many bytes wait that the engine takes no new connection or request.
   bool Overloaded() const { return bytes() > overloaded_; }
-  // Taking nothing new was not enough.
+  // Still more wait: the engine ends connections.
   bool Exhausted() const { return bytes() > exhausted_; }
-  // What the requests of a pod may hold of it when it is short.
+  // Bytes that the requests of a single pod may hold while memory is short.
   size_t pods_part() const { return pods_part_; }
 
  private:

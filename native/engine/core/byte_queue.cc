@@ -10,7 +10,7 @@ void ByteQueue::Append(const uint8_t* bytes, size_t length) {
   size_ += length;
   while (length > 0) {
     if (!tail_ || tail_->end == tail_->size) {
-      // What goes on behind a chunk is likely to go on for long.
+      // Bytes that do not fit into the first chunk are likely to be many, so the next chunk is of full size.
       Chunk* chunk = pool_.Take(tail_ ? Chunk::kSize : length);
       (tail_ ? tail_->next : head_) = chunk;
       tail_ = chunk;

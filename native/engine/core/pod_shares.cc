@@ -15,7 +15,7 @@ size_t InChunks(size_t bytes) {
   return (bytes + Chunk::kSize - 1) / Chunk::kSize * Chunk::kBytes;
 }
 
-// Accounts of pods that owe something and have no connection; more of them are looked through.
+// So many accounts of pods without a connection are kept because they owe something. With more, those that have paid are dropped.
 constexpr size_t kMostUnused = 64;
 
 }  // namespace
@@ -92,7 +92,7 @@ void PodShares::SpendTime(uint32_t pod_idx, uint32_t us) {
   const auto units = static_cast<int32_t>(us / kUsPerUnit);
   PodAccount& account = AccountOf(pod_idx);
   turns_.SetShare(Share());
-  // It has paid what was expected.
+  // The pod has paid the expected part when its request began.
   turns_.Spend(&account.queue, std::max(units - account.verdict_units, 0), turn_.number());
   account.verdict_units = std::max(account.verdict_units, std::min(units, kShareAlone));
 }
@@ -103,7 +103,7 @@ bool PodShares::MayGo(PodShare* share, size_t head_bytes) {
   turns_.SetShare(most);
   int32_t& verdict = share->account_->verdict_units;
   const int32_t cost = std::max(1 + beyond, verdict);
-  // Requests of another kind may follow, which take less.
+  // The estimate goes down by a sixteenth, since requests that take less may follow.
   verdict -= (verdict + 15) / 16;
   if (turns_.Ask(&share->account_->queue, &share->go_, std::min(cost, most), turn_.number())) return true;
   turn_.Again(this);
@@ -161,7 +161,7 @@ void PodShares::End(PodShare* share) {
   if (std::exchange(share->open_, false)) account.open--;
   if (--account.shares > 0) return;
   in_use_--;
-  // What it owes it owes also when the pod comes back with another connection.
+  // A pod that owes keeps its account, so that it still owes when it comes back with another connection.
   turns_.SetShare(Share());
   if (turns_.Owes(&account.queue, turn_.number())) return DropPaid();
   Drop(accounts_.find(account.pod_idx));
@@ -183,7 +183,7 @@ PodShares::Accounts::iterator PodShares::Drop(Accounts::iterator account) {
 }
 
 void PodShares::Shed(PodShare* share, CloseCause cause) {
-  // Whatever it does then, it is not found again as what it was found as.
+  // Out of the lists first: OnShed may lead to another Shed, which must not find this share again.
   Uncount(share);
   share->Hook<BySilence>::Remove();
   stats_.shed++;

@@ -40,14 +40,14 @@ class H2cHalf final : public H2Stream {
   H2cHalf(ChunkPool& chunks, Owner& owner, H2cHalf& other);
 
   const H2cFields& fields() const { return fields_; }
-  // What comes behind the head that was given last are trailers.
+  // The owner has taken the head: the next fields are trailers.
   void HeadTaken() { head_taken_ = true; }
 
-  // A stream of its own, anew: it has left its session.
+  // Begins anew with another stream, after it has left its session.
   void Begin();
-  // What has gone on is kept as long as it is no more than `most` bytes and no trailers are behind it; 0: no longer.
+  // Keeps a copy of the payload that was sent on, up to `most` bytes and until trailers follow, for another try. 0: drops the copy.
   void KeepGone(size_t most);
-  // All that has gone on goes on again. False: it is not at hand.
+  // Sends the kept payload once more, from its beginning. False: the copy is not whole.
   bool Rewind();
   bool may_rewind() const { return !trailed_ && gone_on_ == kept_.size(); }
   // Bytes of the heap for that.

@@ -9,12 +9,12 @@
 namespace orlop {
 namespace {
 
-// For the caller's SETTINGS, and from the first frame of a head to its last.
+// Time for the caller's SETTINGS, and from the first frame of a head to its last.
 constexpr uint64_t kHeadMs = 5'000;
 constexpr uint64_t kLingerMs = 2'000;
-// How often a caller that has ended its half is looked after.
+// How often a caller that has ended its half is checked for still being there.
 constexpr uint64_t kAskCallerMs = 1'000;
-// Requests of a caller that the application has not heard the end of: twice what it may have open.
+// Requests that may wait until the application has learnt of their end: twice as many as a caller may have open.
 constexpr size_t kMostExchanges = 200;
 
 }  // namespace
@@ -55,7 +55,7 @@ void H2cSession::Stop(CloseCause cause) {
   Turn::Task::Remove();
   Turn::Flushable::Remove();
   while (!exchanges_.empty()) exchanges_.back()->Stop(OutcomeOf(cause));
-  // What Stop of an exchange says is not written any more.
+  // Exchanges that stopped have frames to write, which nobody writes any more.
   Turn::Flushable::Remove();
   caller_.Stop();
   app_.Stop();
@@ -201,7 +201,7 @@ void H2cSession::OnAnswer(const Answer& answer) {
 // Ends.
 
 void H2cSession::OnGoaway(H2cSide& side) {
-  // A caller that says so sends no further requests. An application that does gets none, and the caller learns to ask elsewhere.
+  // A caller that says GOAWAY sends no further requests. An application that says it gets none, and the caller is asked to connect anew.
   if (&side == &caller_ || leaving_) return;
   leaving_ = true;
   caller_.frames().Goaway(NGHTTP2_NO_ERROR);

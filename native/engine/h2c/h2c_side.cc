@@ -11,7 +11,7 @@
 namespace orlop {
 namespace {
 
-// Reads in a turn, then others have their chance.
+// Reads of this side in a turn of the thread; then other connections are served.
 constexpr int kReadsPerTurn = 4;
 // Bytes of frames that wait for an end that is slow. Payload waits behind them in its windows.
 constexpr size_t kMostWaiting = 64 * 1024;
@@ -21,7 +21,7 @@ constexpr size_t kUsualBytes = 64 * 1024;
 // And those of frames that wait: for a caller, which gets answers, and for an application, whose own limit may keep requests waiting.
 constexpr size_t kMostAnswers = 256 * 1024;
 constexpr size_t kMostAsked = 1 << 20;
-// For so long a side that causes more than its budget is slowed, and then it is no side any more.
+// A side that spends more than its budget is slowed. If it is still over the budget after this time, its connection ends.
 constexpr uint64_t kPatienceMs = 10'000;
 
 // docs/reference/http2.md

@@ -14,7 +14,7 @@ class HeadEdits {
  public:
   // False: they are not whole, or none that can be written. Then there are none.
   bool Read(std::string_view bytes);
-  // Of a response's edits those alone that say whether a page of another origin may read it: what an answer in its place needs, too.
+  // Only those of a response's edits by which a page of another origin may read it. An answer that we give in its place needs them, too.
   bool ReadSharing(std::string_view bytes);
   // Behind those that were read.
   void Add(const Http1Pair& pair) { pairs_.push_back(pair); }

@@ -12,9 +12,9 @@
 
 namespace orlop {
 
-// Extensions of all chunk lines of a body together. No reader passes them on, so they are bytes that cost and bring nothing.
+// Bytes of extensions in all chunk lines of a body together. No reader passes them on, so many of them are nothing but load.
 constexpr size_t kHttp1ExtensionBytes = 16 * 1024;
-// A caller that can keep so many unused bytes never waits for ever: no line and no trailer section is longer.
+// The most that Read may leave unused: no line and no trailer section is longer. Who keeps so many bytes never waits for ever.
 constexpr size_t kHttp1BodyUnused = kHttp1TrailerBytes;
 
 // What comes behind a response's head.

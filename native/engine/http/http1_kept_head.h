@@ -11,7 +11,8 @@
 
 namespace orlop {
 
-// A table has room for a hundred fields, which is more than malloc keeps at hand; most heads have a dozen. Both lie in one allocation.
+// Bytes and table lie in a single allocation that is as long as they need. The parser's own table has room for a hundred fields, and most heads have
+// a dozen.
 class Http1KeptHead {
  public:
   void Keep(const uint8_t* bytes, size_t length, const Http1Head& head) {

@@ -20,10 +20,10 @@ struct MirroredRequest {
   MirrorRoom& room;
   const uint32_t pod_idx;
   HttpProtocol protocol = HttpProtocol::kHttp1;
-  bool is_https = false;  // by what the caller says
-  Http1KeptHead head;     // as it came
-  std::string body;       // without what framed it
-  size_t held = 0;        // bytes of the room
+  bool is_https = false;  // as `:scheme` says, of HTTP/2
+  Http1KeptHead head;     // as the caller sent it
+  std::string body;       // payload, without chunk lines or frames
+  size_t held = 0;        // bytes that it takes of `room`
 };
 
 // Texts are the answer's.

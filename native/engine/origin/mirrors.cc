@@ -10,10 +10,10 @@
 namespace orlop {
 namespace {
 
-// Copies under way at the same time: to an origin that takes nothing, and of a pod.
+// Copies under way at once: to an origin, which may take none of them, and of a pod.
 constexpr uint32_t kMostAtOrigin = 64;
 constexpr uint32_t kMostOfPod = 256;
-// Bytes that are kept for them, of a pod and of the thread.
+// Bytes that copies may hold: of a pod, and of all pods of the thread.
 constexpr size_t kBytesOfPod = 8u << 20;
 constexpr size_t kBytes = 32u << 20;
 constexpr size_t kReadInTurn = 128 * 1024;

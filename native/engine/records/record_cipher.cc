@@ -47,7 +47,7 @@ bool RecordCipher::Update() {
   return made && UseSecret();
 }
 
-// The number is used up before anything is done with it, so that no failure can bring it back.
+// The number counts as used before the caller seals anything with it: after a failure it is not given out again.
 bool RecordCipher::TakeNonce(uint8_t (&nonce)[AesGcm::kNonce]) {
   if (!cipher_.started() || next_ == std::numeric_limits<uint64_t>::max()) return false;
   const uint64_t number = next_++;

@@ -8,12 +8,12 @@
 
 namespace orlop {
 
-// The ports of dials from clients' addresses, in turn: each comes again only after all others have.
+// Source ports for dials from clients' addresses: every port of the range once, in an order of its own, before any comes again.
 class SourcePorts {
  public:
   explicit SourcePorts(uint32_t seed) : state_(seed) {}
   uint16_t Next(const DialPorts& dial);
-  // The next ports are in use: goes on elsewhere.
+  // The next ports are in use: continues at another place of the range.
   void Jump();
 
  private:

@@ -8,12 +8,12 @@
 
 namespace orlop {
 
-// The first user of the far side's bytes, too.
+// It is also the first user of the far side's bytes.
 class UpstreamUser : public ByteEnd::User {
  public:
   // The far side is there.
   virtual void OnUpstream() = 0;
-  // Once; the connection is gone.
+  // Called once, when the connection has gone.
   virtual void OnUpstreamEnded(CloseCause cause, int detail, std::string_view message) = 0;
 
  protected:

@@ -11,7 +11,7 @@
 namespace orlop {
 namespace {
 
-// A stream that moves so much so fast, twice in a row, keeps its tunnel's buffers full.
+// A stream counts as heavy when it has moved so many bytes within this time, twice in a row: it can keep its tunnel's buffers full.
 constexpr uint64_t kHeavyBytes = 4 << 20;
 constexpr uint64_t kHeavyMs = 250;
 
