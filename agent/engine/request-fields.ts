@@ -51,7 +51,7 @@ export class RequestFields {
     return -1;
   }
 
-  /** Behind the field that begins at `at`. */
+  /** The offset behind the field that begins at `at`. */
   #end(at: number): number {
     return at + 4 + this.#view.getUint16(at, true) + this.#view.getUint16(at + 2, true);
   }

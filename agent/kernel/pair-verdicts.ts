@@ -46,7 +46,7 @@ export function pairVerdicts(source: Workload, destination: Workload, world: Ver
 /** Apart from the policies: is there nothing about the pair that only the agent can do? */
 function joinable(source: Workload, destination: Workload, { mesh }: VerdictWorld): boolean {
   if (source.protocol !== "hbone" || destination.protocol !== "hbone") return false;
-  // Where somebody else is meant by an address, the agent says who.
+  // Where an address of the destination means another workload or a Service to this caller, only the agent can choose.
   return destination.addresses.every(
     (address) => mesh.workloadAt(address) === destination && mesh.serviceAt(address, source.namespace) === undefined,
   );
@@ -90,9 +90,9 @@ function portBeside(named: ReadonlySet<number>): number {
 export type PodVip = { readonly vip: string; readonly port: number; readonly backends: readonly Backend[] };
 
 /**
- * Virtual addresses that the kernel may resolve for `source`: those of which everybody who may be chosen is another pod of
- * this node that `joins` says it may be joined to. Of all others the agent chooses.
- * @param services those that pods of this node answer for are enough.
+ * Virtual addresses that the kernel may resolve for `source`: each pod that may be chosen is another pod of this node, and `joins` says that
+ * `source` may be joined to it. For all other addresses the agent chooses.
+ * @param services at least those that pods of this node answer for
  */
 export function podVips(
   source: Workload,

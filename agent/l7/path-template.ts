@@ -25,7 +25,7 @@ export function pathTemplate(written: string): ((path: string) => boolean) | und
   };
 }
 
-/** undefined: an operator beside other text, or an unknown operator. */
+/** @returns undefined: the segment has an operator beside other text, or an unknown operator */
 function segmentOf(written: string): Segment | undefined {
   if (written === "{*}") return null;
   return /[{}*]/.test(written) ? undefined : canonicalEscapes(written);
@@ -35,7 +35,7 @@ function isText(segment: Segment | undefined): boolean {
   return typeof segment === "string";
 }
 
-/** Where in the path these segments end; negative: it does not begin with them. */
+/** @returns the index in the path behind these segments; negative: the path does not begin with them */
 function endOf(segments: readonly Segment[], path: string): number {
   let at = 0;
   for (const segment of segments) {

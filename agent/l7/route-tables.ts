@@ -6,12 +6,12 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import { RouteTable } from "./route-table.ts";
 import { routesFor } from "./route-view.ts";
 
-/** `about` is what it was compiled of, `version` that of the routes when this was last looked at. null: no route is for these callers. */
+/** `table` was compiled of the routes `about`, which were still the mesh's at routes version `version`. null: no route holds for these callers. */
 type Compiled = { readonly about: readonly HttpRoute[]; readonly table: RouteTable | null; readonly version: number };
 
 export class RouteTables {
   readonly #mesh: Pick<Snapshot, "httpRoutesAbout" | "routesVersion">;
-  /** By the caller's namespace. A Service that changes is another value, and what hung on its ports goes with them. */
+  /** By port, then by the caller's namespace. The mesh replaces a Service that changes, and the tables of its old ports go with the ports. */
   readonly #compiled = new WeakMap<ServicePort, Map<string, Compiled>>();
 
   constructor(mesh: Pick<Snapshot, "httpRoutesAbout" | "routesVersion">) {
@@ -25,7 +25,7 @@ export class RouteTables {
     const known = byNamespace.get(clientNamespace);
     if (known?.version === version) return known.table;
     const about = this.#mesh.httpRoutesAbout(fullName(service));
-    // The mesh puts another list in the place of what has changed.
+    // The mesh replaces a list that changes: the same list has the same routes.
     if (known?.about === about) {
       byNamespace.set(clientNamespace, { ...known, version });
       return known.table;
@@ -33,7 +33,7 @@ export class RouteTables {
     if (about.length === 0) return null;
     const routes = routesFor(about, service, port, clientNamespace);
     const [first] = routes;
-    // What the Service's own namespace says is the same for all.
+    // Routes of the Service's own namespace hold alike for callers of all namespaces, so a single table serves them.
     const isOwn = clientNamespace !== service.namespace && first?.namespace === service.namespace;
     const compile = (): RouteTable | null => (first === undefined ? null : new RouteTable(routes));
     const table = isOwn ? this.of(service, port, service.namespace) : compile();

@@ -29,8 +29,8 @@ export type Impact = {
 };
 
 /**
- * The far end judges what a pod of the agent dials on another node: such connections are that node's to show.
- * @returns of how many connections it was asked, and which of them would end, most first.
+ * Connections that a pod of this node dials to another node are not counted: the other node judges them, and its agent shows them.
+ * @returns how many connections were judged, and which of them would end, most first
  */
 export function impactOf(
   shown: readonly ShownConnection[],

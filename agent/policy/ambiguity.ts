@@ -8,13 +8,13 @@ import type { RuleCheck } from "./rule-checks.ts";
 
 export type Ambiguity = Extract<DenyReason, "ambiguous-path" | "ambiguous-host">;
 
-/** What a check counts as whose text is ambiguous. */
+/** What a check of an ambiguous text is taken to say: of the path, and of the host. */
 type Guess = Readonly<Record<"path" | "host", boolean>>;
 type Asked = { readonly facts: ConnectionFacts; readonly who: SpiffeId | null; readonly request: RequestFacts };
 
 /**
- * Of a DENY rule that has matched: the text without whose ambiguity it might not have. Of an ALLOW rule that has not matched: the
- * text without whose ambiguity it might have. null: the rule says the same whatever the request means, or no text is ambiguous.
+ * The text whose ambiguity made the difference: with a clear text a DENY rule that matched might not have matched, or an ALLOW rule that did
+ * not match might have. null: the rule says the same whatever the request means, or no text is ambiguous.
  */
 export function ambiguityOf(rule: CompiledRule, facts: ConnectionFacts, who: SpiffeId | null): Ambiguity | null {
   const { request } = facts;

@@ -44,10 +44,10 @@ export type RequestVerdict = (
   // The reports of AUDIT and dry-run policies: they change neither verdict nor answer.
   Pick<Decision, "decidedBy" | "layer" | "audited" | "dryRunDenied">;
 
-/** Of the connection that a request came on. */
+/** The facts of the connection on which a request came. */
 export type ConnectionOfRequest = Omit<ConnectionFacts, "request">;
 
-/** `request` is read exactly. */
+/** Judges with the request read exactly, since all of it is known (ARCHITECTURE.md, "reading"). */
 export function judgeRequest(
   connection: ConnectionOfRequest,
   request: RequestFacts,

@@ -30,7 +30,7 @@ export const mirrorReader: Reader<ReadMirror> = (value, place, report) => {
   return { backendRef, numerator, denominator };
 };
 
-/** What lets its holder act for somebody: the target of copies may be trusted less than the backend. */
+/** Takes credentials out of copies: their target may be trusted less than the backend, and could act for the caller with them. */
 const withoutCredentials: FieldEdits = {
   ...noEdits,
   remove: ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token", "x-forwarded-access-token"],

@@ -12,11 +12,11 @@ export type Hints = {
   /** Everything, since it is not known what changed. */
   readonly all: boolean;
   readonly names: ReadonlySet<string>;
-  /** Of the names those that were put into place by rename: nobody is writing to them. */
+  /** The names among them that were put into place by rename: nobody is writing to them. */
   readonly whole: ReadonlySet<string>;
-  /** Of the names those that came and were not written to since: moved here from another directory, unless they are empty yet. */
+  /** The names among them that appeared and were not written to since: files moved here from another directory, or new files that are still empty. */
   readonly arrived: ReadonlySet<string>;
-  /** The link `..data` of a mounted ConfigMap was swapped: what is reached through links was written before. */
+  /** The link `..data` of a mounted ConfigMap was swapped: the files behind the links had been written before. */
   readonly swapped: boolean;
 };
 
@@ -76,12 +76,12 @@ export class FolderWatch {
     return hints;
   }
 
-  /** Of these names those that were heard of since the last `take`, and not as put into place. */
+  /** Those of these names that changed since the last `take` in another way than by a rename into place. */
   writtenOf(names: ReadonlySet<string>): ReadonlySet<string> {
     return names.intersection(this.#names).difference(this.#whole);
   }
 
-  /** Ends the wait of `rung` after this time. No call delays an earlier call, so that a file written without pause is still read. */
+  /** Ends the wait of `rung` after this time, ms, or earlier if an earlier call says so: a file that is written without pause is still read. */
   ring(afterMs: number): void {
     const dueMs = performance.now() + afterMs;
     if (dueMs >= this.#dueMs) return;
@@ -134,7 +134,7 @@ export class FolderWatch {
     if (event === "rename") this.#arrived.add(name);
     else this.#arrived.delete(name);
     if (moved) {
-      // One name went and in the same moment this one came: it was moved here, and writers move what is finished.
+      // A name went and this name came at the same moment: the file was renamed, and writers rename files that are finished.
       this.#whole.add(name);
       this.ring(SETTLE_MS);
     } else {

@@ -17,7 +17,7 @@ class LazyTimer {
   LazyTimer(const LazyTimer&) = delete;
   LazyTimer& operator=(const LazyTimer&) = delete;
 
-  // Also when it is armed already.
+  // Sets the deadline anew if the timer is armed already.
   void Start(uint64_t after_ms) {
     due_ms_ = services_.clock.now_ms() + after_ms;
     if (!timer_.armed() || due_ms_ < looked_at_ms_) Place(after_ms);

@@ -20,7 +20,7 @@ class NoEnd final : public ByteEnd {
   void Wake() override {}
   bool writable() const override { return false; }
   void ShutWrite() override {}
-  // Nobody is waited for.
+  // True, so that no half-close is waited for.
   bool shut() const override { return true; }
   void Reset() override {}
   size_t buffered() const override { return 0; }

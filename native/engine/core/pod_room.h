@@ -14,18 +14,18 @@ namespace orlop {
 // What each pod has of the thread is counted when something is short, and at most every kKeptMs: a connection pays nothing for it.
 class PodRoom {
  public:
-  // Of the connections and tunnels of the thread.
+  // A pod's part is a kParts-th of the thread's connections and tunnels.
   static constexpr size_t kParts = 4;
   static constexpr uint64_t kKeptMs = 50;
 
   PodRoom(const Slots& slots, const Buffers& buffers, const Clock& clock)
       : slots_(slots), buffers_(buffers), clock_(clock) {}
 
-  // Memory is short: the pod takes nothing new if it has more than its part, or if nobody has.
+  // True while memory is short and the pod has more than its part of it; and for every pod if none has more than its part.
   bool LacksMemory(uint32_t pod_idx);
-  // Descriptors are short, or scarce and the pod has more than its part of what is open.
+  // True while descriptors are short; and while they are scarce, if the pod has more than its part of what is open.
   bool LacksDescriptors(uint32_t pod_idx);
-  // Of pods that have more than their part of memory the connection that holds most; null: none has.
+  // The connection that holds most memory among those of pods that have more than their part; null: no pod has.
   SlotOwner* LargestOfGreedy();
 
  private:

@@ -19,20 +19,20 @@ void Http1Session::Ask() const {
 void Http1Session::OnAnswer(const Answer& answer) {
   const bool went_on = upgraded_ || phase_ == Phase::kOpen;
   if (answer.type() == ORLOP_ANSWER_ASK_AGAIN) {
-    // What waits for its turn is judged by what holds then.
+    // A request that still waits for its turn need not be asked about again: when its turn comes it is judged by what holds then.
     if (went_on || (phase_ == Phase::kDeciding && !awaits_turn())) Ask();
     return;
   }
   if (answer.expect() != number_) return;
-  // Of HTTP/1 a request that ends without an answer takes its connection along.
+  // HTTP/1 cannot end a request without an answer but by ending its connection.
   if (answer.type() == ORLOP_ANSWER_RESET) return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (asks_about_try()) return OnAnswerToTry(answer);
-  // A request that went on is refused after all: what was begun cannot be taken back.
+  // The request has gone on and is refused after all. What the application got cannot be taken back, so the connection ends.
   if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
   if (answer.type() == ORLOP_ANSWER_MIRROR) return AskForCopy(answer);
-  // An idle connection to its origin is there at once, and asks for a Pump, too.
+  // An idle connection to the origin is there within the call and would pump by itself: once, below, is enough.
   pumping_ = true;
   answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer);
   pumping_ = false;

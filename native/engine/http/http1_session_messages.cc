@@ -5,9 +5,9 @@
 namespace orlop {
 namespace {
 
-// From the first byte of a head to its last.
+// Time from the first byte of a head to its last.
 constexpr uint64_t kHeadMs = 5'000;
-// TypeScript itself waits less.
+// Time for TypeScript's answer to a request. TypeScript itself waits less, so this ends only what it forgot.
 constexpr uint64_t kAnswerMs = 6'000;
 
 }  // namespace
@@ -33,7 +33,7 @@ bool Http1Session::Do(Http1Side& side, const Http1Step& step, const uint8_t* byt
       OnReply(side, step);
       return true;
     case Http1Do::kFinish:
-      // A caller that has not ended, and was heard for long enough.
+      // The caller has not ended its half, and has read all that was written.
       if (&side == &down_ && !side.end->ended() && down_.waiting() == 0) {
         End(CloseCause::kFinished);
       } else {
@@ -56,7 +56,7 @@ bool Http1Session::Do(Http1Side& side, const Http1Step& step, const uint8_t* byt
 
 void Http1Session::OnWait(Http1Side& side, const uint8_t* bytes, size_t length) {
   if (length == 0) return;
-  // The beginning of a response's head: the rest has to follow it.
+  // The beginning of a response's head has come, so the rest is due within kHeadMs.
   if (&side == &up_) {
     if (phase_ == Phase::kOpen && status_ == 0 && !answers_) Deadline(kHeadMs);
     answers_ = true;
@@ -144,7 +144,7 @@ void Http1Session::OnMessageEnd(Http1Side& from, const Http1Step& step, const ui
 
 void Http1Session::AwaitRequest() {
   phase_ = Phase::kBetween;
-  // The caller may be slow to read the last answer.
+  // While the caller still has to read the last answer, it must make progress; after that it may be idle for any time.
   down_.waiting() > 0 ? AwaitMovement() : deadline_.Cancel();
 }
 
@@ -154,7 +154,7 @@ void Http1Session::OnReply(Http1Side& from, const Http1Step& step) {
   // A policy that only watches breaks nothing. Where part of a message was framed anew that was not whole, nothing can pass as it came.
   const bool passes = reading_ == HttpReading::kOrPass && (is_request || request_done_) &&
                       step.refusal != Http1Refusal::kChunkEnd;
-  // The application has ended without a word. A caller that left before has no use for the answer, and no error was met.
+  // The application has ended without an answer. If the caller had left before, nobody misses the answer, and the record shows no error.
   const bool ended = !is_request && step.refusal == Http1Refusal::kHeadEnd;
   const bool left = ended && caller_left();
   if (!passes) AnswerLast(step.status, NameOf(step.refusal));

@@ -17,11 +17,11 @@ class Toll {
   static constexpr uint32_t kWorkPerTurn = 512;
 
   explicit Toll(const Clock& clock) : clock_(clock) {}
-  // Whose tokens are taken. It outlives the toll, or the next call.
+  // The budget from which tokens are taken from now on. The caller keeps it alive until the next Use, or as long as the toll.
   void Use(Budget* budget) { budget_ = budget; }
   Budget& budget() { return *budget_; }
 
-  // In every turn that reads, before it does. The same number again is the same turn.
+  // Called before each read, with the number of the turn: a new number gives the session a new share of work.
   void Begin(uint64_t turn) {
     if (turn == turn_) return;
     turn_ = turn;
@@ -30,10 +30,10 @@ class Toll {
   }
   void Work(uint32_t units) { work_done_ += units; }
   uint32_t work_left() const { return work_done_ < kWorkPerTurn ? kWorkPerTurn - work_done_ : 0; }
-  // More than kWorkPerTurn by what the last frame cost beyond it.
+  // May exceed kWorkPerTurn, since a frame is read whole once it has begun.
   uint32_t work_done() const { return work_done_; }
   void CountRequest() { requests_++; }
-  // Requests of this turn.
+  // Requests that were counted in this turn.
   uint32_t requests() const { return requests_; }
   // Nothing more is read in this turn.
   bool Stops() const { return work_left() == 0 || wait_ms_ > 0; }
@@ -47,14 +47,14 @@ class Toll {
     wait_ms_ = std::max(wait_ms_, wait);
     nuisance_ = nuisance;
   }
-  // Takes tokens. False: there are too few, for something that is not worth waiting for.
+  // Takes tokens for something that is dropped, and does not wait, when there are too few. False: there are too few.
   bool Pays(TokenBucket Budget::*bucket, uint32_t count) {
     return (budget_->*bucket).TakeIf(clock_.now_ms(), count);
   }
   bool waits() const { return wait_ms_ > 0; }
   // Milliseconds for which the peer must not be read from now on; 0: none.
   uint64_t TakeWait() { return std::exchange(wait_ms_, 0); }
-  // What it last had to wait for.
+  // The name of what the peer last had to wait for.
   std::string_view nuisance() const { return nuisance_; }
   // For how long it has caused more than its budget, in milliseconds.
   uint64_t ShortFor() const { return clock_.now_ms() - budget_->short_since_ms; }

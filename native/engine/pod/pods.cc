@@ -9,7 +9,7 @@
 namespace orlop {
 namespace {
 
-// Lets go of the pools that nobody waits for. False: none is left.
+// Drops the pools of sockets that nobody waits for. False: no pool is left.
 bool KeepWaiting(Pod& pod) {
   bool any = false;
   for (auto& pool : pod.pools) {

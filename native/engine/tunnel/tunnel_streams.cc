@@ -12,7 +12,7 @@ namespace {
 
 // How long a heavy stream is remembered after it was last seen to be heavy.
 constexpr uint64_t kHeavyMs = 1'000;
-// How long a limit is believed that was learned from a refusal.
+// For so long a refusal counts as the peer's limit of streams.
 constexpr uint64_t kBelievedMs = 1'000;
 
 }  // namespace
@@ -60,7 +60,7 @@ void Tunnel::OnAbandonedGone() {
 void Tunnel::OnAnswered() {
   fresh_ = false;
   refused_ = false;
-  // The peer had refused everything, which was no limit.
+  // A believed limit of 0 came from a peer that refused every stream. It takes streams now, so that was no limit.
   if (believed_limit_ == 0) believed_until_ms_ = 0;
   if (!retired_) owner_.OnTunnelAnswered(*this);
 }
