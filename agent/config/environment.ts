@@ -53,6 +53,7 @@ function withPath(target: Value, path: readonly string[], value: Value): Value {
   };
 }
 
+/** A map that counts as written at `from`: each key has the position of its value. */
 export function mapValue(from: Value["from"], entries: readonly (readonly [string, Value])[]): Value {
   return {
     type: "map",

@@ -129,6 +129,7 @@ export function openLastGood(path: string): Promise<FileHandle> {
   return open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
 }
 
+/** The bytes to append to the index for this change: a line feed, then JSON. */
 export function changeLine(change: LastGoodChange): Buffer {
   return Buffer.from(`\n${JSON.stringify(change)}`);
 }

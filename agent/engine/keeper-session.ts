@@ -153,6 +153,7 @@ function isNotice(message: Reply | Notice): message is Notice {
   return message.id === 0;
 }
 
+/** @throws the file system's errors; descriptors behind that which failed stay open */
 export function closeAll(fds: readonly number[]): void {
   for (const fd of fds) closeSync(fd);
 }

@@ -31,6 +31,7 @@ const STRING_VALUE = 3;
 
 const MAX_CHAIN = 16;
 
+/** The message istio.v1.auth.IstioCertificateRequest, in protobuf's wire form (istio/api:security/v1alpha1/ca.proto). */
 export function encodeCertificateRequest(request: CertificateRequest): Uint8Array {
   const { csrPem, validitySeconds, impersonatedIdentity } = request;
   // As proto3 has it: what is empty or zero is left out.

@@ -92,6 +92,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** @param text a whole packet. Never throws: what is no request is answered with `message`, under its id if that can be read, else 0 */
 export function parseRequest(text: string): ParsedRequest {
   const bad = (message: string, known = 0): ParsedRequest => ({ ok: false, id: known, message });
   if (text.length > MAX_PACKET_BYTES) return bad("longer than a packet may be");

@@ -68,6 +68,7 @@ export const times = {
   returnMs: 1_500,
 } as const;
 
+/** Pure. The step's acts are to be carried out in their order, before the next happening is decided. */
 export function decide(now: Succession, happening: Happening): SuccessionStep {
   switch (happening.type) {
     case "came":

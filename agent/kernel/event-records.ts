@@ -19,6 +19,7 @@ export type EventWorld = {
 
 export type DescribedEvent = { readonly record: ConnectionRecord; readonly permission: Permission | null };
 
+/** The record of a connection that the kernel let pass, joined or refused; with the permission by which a joined connection is judged again. */
 export function describeEvent(event: KernelEvent, world: EventWorld): DescribedEvent {
   return event.joined === null
     ? { record: plaintextRecord(event, world), permission: null }

@@ -133,6 +133,7 @@ export function readDropped(map: NativeMap): number {
   return value === undefined ? 0 : sumOverCpus(value, map.cpus, 0);
 }
 
+/** The hooks' counters by name, summed over CPUs, since the programs were loaded. */
 export function readCounters(map: NativeMap): KernelCounters {
   const counters: Partial<Record<CounterName, number>> = {};
   for (const name of counterNames) counters[name] = 0;

@@ -41,6 +41,7 @@ const outVerdicts: readonly [OutVerdict, number][] = [
 
 export const goesDirect = (verdict: OutVerdict): boolean => verdict === "direct" || verdict === "unanswered-direct";
 export const isAnswered = (verdict: OutVerdict): boolean => verdict === "refuse" || verdict === "direct";
+/** @param direct whether the connection goes straight there without an agent @param answered whether a client finds an endpoint there at all */
 export function outVerdict(direct: boolean, answered: boolean): OutVerdict {
   if (direct) return answered ? "direct" : "unanswered-direct";
   return answered ? "refuse" : "unanswered-refuse";
@@ -62,6 +63,7 @@ export function sumOverCpus(value: Uint8Array, cpus: number, offset: number): nu
   return sum;
 }
 
+/** A number below 2^32 as the four bytes of a map's key or value, in the byte order of the machine. */
 export function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   view(bytes).setUint32(0, value, littleEndian);
@@ -94,6 +96,7 @@ export function putUnlessFull(map: NativeMap, key: Uint8Array, value: Uint8Array
   }
 }
 
+/** Port 0 is allowed: in the tables it means the other ports. @throws RangeError */
 export function checkPort(port: number): void {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError(`port ${port}`);
 }

@@ -44,6 +44,7 @@ export type TrafficSums = {
 
 export type TrafficRow = TrafficKey & TrafficSums;
 
+/** Every row of the map `traffic`, summed over CPUs. @throws Error when the map has another layout */
 export function readTraffic(map: NativeMap): TrafficRow[] {
   expectLayout(map, orlopTrafficKey.size, orlopTraffic.size * map.cpus);
   return [...entriesOf(map)].map(([key, value]) => {

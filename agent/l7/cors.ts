@@ -27,6 +27,7 @@ export function canonicalOrigin(text: string): string | undefined {
     : `${scheme}://${host}:${Number(digits)}`;
 }
 
+/** What the route's CORS filter makes of a request: the answer to a preflight, or edits of the response (Fetch Standard, "CORS protocol"). */
 export function sharedBy(cors: Cors, { method, header }: Pick<RequestFacts, "method" | "header">): Shared {
   const sent = header("origin");
   const asked = header("access-control-request-method");

@@ -29,6 +29,10 @@ export const MOST_CELLS = 16_384;
 /** Steps to make a table: a millisecond in all. */
 export const MOST_EFFORT = 25_000;
 
+/**
+ * @param text an expression of RE2's syntax (google/re2:doc/syntax.txt), as far as expression-syntax.ts reads it
+ * @returns the problem says where the text is not read, or that the automaton is larger than any that is kept
+ */
 export function automatonOf(text: string): Automaton | ExpressionProblem {
   const read = readExpression(text);
   if ("what" in read) return read;

@@ -12,6 +12,7 @@ export type RequestHead = {
   readonly header: RequestFacts["header"];
 };
 
+/** What rules may look at: path and host in canonical form (canonical.ts), the method as it was sent, each field read once. */
 export function requestFacts({ method, target, authority, header }: RequestHead): RequestFacts {
   return {
     method,

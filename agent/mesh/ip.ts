@@ -38,6 +38,7 @@ export function isIpv6(address: string): boolean {
   return address.includes(":");
 }
 
+/** Both are canonical texts of addresses. */
 export function isSameFamily(address: string, other: string): boolean {
   return isIpv6(address) === isIpv6(other);
 }

@@ -84,6 +84,7 @@ function pair(name: string, value: string): string {
   return `${name}\n${value}`;
 }
 
+/** The value of the key; `make` gives it when there is none yet. */
 export function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   const known = map.get(key);
   if (known !== undefined) return known;

@@ -7,6 +7,7 @@ export function stopSignal(): AbortSignal {
   return stop.signal;
 }
 
+/** Resolves when the signal aborts, at once if it has. Never rejects. */
 export function untilAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

@@ -58,6 +58,7 @@ export const begun = (supervised: boolean): Tenure => ({
   supervised,
 });
 
+/** Pure. The step's acts are to be carried out in their order. */
 export function decideTenure(now: Tenure, event: TenureEvent): TenureStep {
   switch (event.type) {
     case "welcomed":

@@ -27,6 +27,7 @@ type Summarized = Omit<Decision, "verdict" | "steps" | "reason" | "nearestMiss">
   Partial<Pick<Decision, "steps">> &
   ({ readonly verdict: "allow" } | Pick<Extract<Decision, { verdict: "deny" }>, "verdict" | "reason" | "nearestMiss">);
 
+/** What a record keeps of a decision. Decisions that allow and report nothing share their summaries. */
 export function summarize(decision: Summarized): DecisionSummary {
   const { verdict, decidedBy, audited, dryRunDenied } = decision;
   if (verdict !== "allow" || audited.length + dryRunDenied.length > 0) return written(decision);

@@ -62,6 +62,7 @@ export const isOut = ({ phase }: EjectionState): boolean => phase !== "in";
 /** It is left out, its time is over, and nobody is finding out whether it serves. */
 export const isDue = (state: EjectionState, nowMs: number): boolean => isOut(state) && nowMs >= state.atMs;
 
+/** For how long an endpoint is left out the n-th time: n × `baseEjectionTime`, as in Envoy, five minutes at most unless the base is longer. */
 export function durationMs(times: number, { baseMs }: OutlierDetection): number {
   return Math.min(baseMs * times, Math.max(LONGEST_MS, baseMs));
 }

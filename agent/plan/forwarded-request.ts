@@ -261,6 +261,7 @@ export function requestsTo(caller: string, { service, port, entry }: Chosen): Re
 export const tooLong = (entry: RouteEntry | null): RequestPlan =>
   reply("too-long", 414, "request target too long", entry);
 
+/** An answer of our own in the backend's place. @param body text/plain */
 export function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry | null): ReplyPlan {
   return { kind: "reply", why, status, body, entry, verdict: null, responseEdits: noEdits };
 }

@@ -84,6 +84,11 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
   },
 };
 
+/**
+ * How a request ended, in Envoy's flag and words (docs/metrics.md#flags-of-requests).
+ * @param decision null: nobody was asked
+ * @param beside what the connection and earlier tries add
+ */
 export function requestEndingOf(ended: RequestEnd, decision: DecisionSummary | null, beside: Beside): RequestEnding {
   const found = endings[ended.outcome](ended, decision, beside);
   const flag = besides(found.flag, beside.tries);

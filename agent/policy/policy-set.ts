@@ -80,6 +80,7 @@ function comparesPaths({ operations }: CompiledRule): boolean {
   return operations.some((checks) => checks.some(({ text }) => text === "path"));
 }
 
+/** The rules of a policy as checks, each with the decision that it leads to, made once for all connections. */
 export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string): CompiledPolicy {
   const decisionOf = policy.action === "ALLOW" ? allowedBy : deniedBy;
   const rules = compileRules(policy, trustDomain).map((rule): DecidingRule => {

@@ -21,6 +21,7 @@ export type RequestKeyKind = (typeof keyKinds)[number];
 /** null: the rule can hold for requests that show none of any such list. */
 export type RequestKeys = Readonly<Record<RequestKeyKind, readonly string[] | null>>;
 
+/** Keys under which request-index.ts files the rule: a request can meet the rule only if it has some key of each list that is not null. */
 export function requestKeys({ operations, when }: Rule): RequestKeys {
   const header = (keyOf: HeaderKeyOf) => headerKeys(when, keyOf);
   const path = (keyOf: KeyOf) => keysOf(operations, ({ paths }) => (paths.every(isReadable) ? paths : []), keyOf);
@@ -62,6 +63,7 @@ export function headerKey(name: string, value: string): string {
   return `${name}:${value.length}:${text}`;
 }
 
+/** The key of a beginning or an end of a header's value. */
 export function headerPartKey(name: string, part: string): string {
   return `${name}:${part}`;
 }
@@ -104,6 +106,7 @@ export function eachBeginning(path: string, take: (beginning: string, segments: 
   return MOST_SEGMENTS;
 }
 
+/** How many whole segments a beginning of a path has, at most MOST_SEGMENTS. */
 export function segmentsOf(beginning: string): number {
   return eachBeginning(beginning, () => undefined);
 }

@@ -103,6 +103,7 @@ export function addressCheck(
   };
 }
 
+/** @param field as the policy writes it, for explanations @param not whether the ports are those at which the rule does not hold */
 export function portCheck(field: string, ports: readonly number[], not: boolean): RuleCheck {
   const atPort = (port: number): boolean => ports.includes(port) !== not;
   return {

@@ -95,12 +95,14 @@ export type Limit = { readonly soft: bigint; readonly hard: bigint };
 /** struct rlimit: two unsigned longs, 64 bit on every machine Node 24 runs on. */
 const LIMIT_BYTES = 16;
 
+/** Of this process: getrlimit(2). RLIM_INFINITY is 2^64-1. @throws LibcError */
 export function getLimit(resource: keyof typeof resources): Limit {
   const both = Buffer.alloc(LIMIT_BYTES);
   check(libc.getrlimit(resources[resource], pointer(both)), "getrlimit");
   return { soft: both.readBigUInt64LE(0), hard: both.readBigUInt64LE(8) };
 }
 
+/** setrlimit(2). @throws LibcError */
 export function setLimit(resource: keyof typeof resources, limit: Limit): void {
   const both = Buffer.alloc(LIMIT_BYTES);
   both.writeBigUInt64LE(limit.soft, 0);

@@ -142,6 +142,7 @@ export function encode({ phase, failures, gatewayFailures, times, atMs }: Ejecti
   return BigInt.asIntN(64, (BigInt(Math.floor(atMs)) << 24n) | BigInt(low));
 }
 
+/** The reverse of `encode`: a state from its 64 bits. */
 export function decode(word: bigint): EjectionState {
   const low = Number(word & 0xff_ffffn);
   return {

@@ -13,6 +13,7 @@ export function plaintextDraft(event: Accepted): ConnectionRecord {
   return connectionRecord({ reporter: "destination", podIdx: event.podIdx, source: event.source, destination: local });
 }
 
+/** Judges plaintext from outside the mesh for the pod that it came to: dial its application, or refuse. */
 export function answerPlaintext(event: Accepted, connection: Connection, context: TrafficContext): Answer {
   const { source: client, destination: target } = event;
   if (target === null) return connection.refuse("no-original-destination", null);

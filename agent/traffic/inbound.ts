@@ -27,6 +27,7 @@ export function inboundDraft(event: ConnectRequest): ConnectionRecord {
   });
 }
 
+/** Judges a CONNECT by the identity that the tunnel's certificate proved: dial the pod's application, or refuse with an HTTP status. */
 export function answerInbound(event: ConnectRequest, connection: Connection, context: TrafficContext): Answer {
   const identity = context.verified.get(event.peerIdentity);
   if (identity === undefined) return connection.refuse("unknown-peer", null);

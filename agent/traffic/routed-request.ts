@@ -33,6 +33,7 @@ import { originOf } from "./origin-route.ts";
 import type { OriginRoute } from "./origins.ts";
 import type { RequestPlace } from "./request-caps.ts";
 
+/** @returns undefined: the answer comes later, since the rule's fault delays the request */
 export function answerRoutedRequest(
   event: RequestEvent,
   connection: Connection,

@@ -48,6 +48,7 @@ export type Traffic = {
   readonly ejected: (most: number) => readonly EjectedEndpoint[];
 };
 
+/** The data thread's decisions and the state of its connections. Each data thread makes it once. */
 export function createTraffic(options: TrafficOptions): Traffic {
   return new Thread(options);
 }

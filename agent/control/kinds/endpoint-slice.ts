@@ -77,6 +77,7 @@ export function serviceOf(slice: EndpointSlice, document: Value, report: Report)
   );
 }
 
+/** Every address with the slice's TCP ports by name. Slices of names (FQDN) give none, and `report` says so. */
 export function toEndpoints(slice: EndpointSlice, document: Value, report: Report): ExplicitEndpoint[] {
   if (slice.addressType === "FQDN") {
     report.unsupported(

@@ -76,6 +76,7 @@ export const streamRouteKinds: Readonly<Record<StreamRoute["kind"], Reader<Strea
   TLSRoute: tlsRoute,
 };
 
+/** The route as a value of the mesh, of a document that the schema has accepted; `report` gets what is known and not honoured. */
 export function toStreamRoute(read: StreamRouteDocument, document: Value, report: Report): StreamRoute {
   const { kind, metadata: meta, spec } = read;
   const { name, namespace } = meta;

@@ -35,6 +35,7 @@ export type KeptCluster = {
 const VERSION = 1;
 const MAX_BYTES = 1024 * 1024 * 1024;
 
+/** The first line of the copy: its version, the cluster's UID, and which fields of objects it keeps. */
 export function headerLine(cluster: string): string {
   return `${JSON.stringify({ clusterCopy: VERSION, cluster, keeps: keptFieldsDigest })}\n`;
 }

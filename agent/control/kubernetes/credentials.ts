@@ -19,6 +19,7 @@ export type ApiServer = {
 /** Where Kubernetes mounts it in a pod. */
 export const SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/** Credentials of a pod's service account. Authority and token are read from their files at each use, since the kubelet replaces them. */
 export function serviceAccount(server: string, directory: string = SERVICE_ACCOUNT): ApiServer {
   const file = (name: string) => (): string => readFileSync(join(directory, name), "utf8").trim();
   return { server, ca: file("ca.crt"), token: file("token"), client: null };
