@@ -33,7 +33,8 @@ export class Lean {
       cluster: this.#text(workload.cluster),
       identity: this.#part(workload.identity.text, workload.identity),
       labels: this.#part(JSON.stringify(workload.labels), workload.labels),
-      protocol: workload.protocol,
+      // Of a message each is a text of its own.
+      protocol: workload.protocol === "hbone" ? "hbone" : "none",
       ports: this.#part(JSON.stringify(workload.ports), workload.ports),
       probePorts: workload.probePorts && this.#part(`ports ${workload.probePorts}`, workload.probePorts),
       removesProxyHeaders: workload.removesProxyHeaders,
