@@ -1,14 +1,16 @@
 // 9 · any thread · may this connection be, may this request? The one evaluator: (facts, policies) → Decision. Pure: no clock, no I/O.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
-import type { AuthorizationPolicy } from "../mesh/policies.ts";
+import type { LimitPolicy } from "../mesh/limit-policy.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { withinBound } from "./comparisons.ts";
 import { type CompiledLimit, compileLimits } from "./compile-limit.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Settled } from "./decision.ts";
 import { type HttpNeed, httpNeedAt } from "./http-need.ts";
-import { type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
+import { type CompiledPolicy, closedLimit, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
 import { settledOf } from "./settle.ts";
 
 /** What of the mesh a verdict depends on. */
@@ -103,15 +105,23 @@ function policySets(snapshot: PoliciesInForce): (destination: Workload) => Polic
   let sets = new WeakMap<Workload, PolicySet>();
   /** Workloads that the same policies select have one set among them. */
   let shared = new Map<string, PolicySet>();
+  const compiledSet = (
+    selecting: readonly AuthorizationPolicy[],
+    peers: readonly PeerAuthentication[],
+    selectingLimits: readonly LimitPolicy[],
+  ): PolicySet => {
+    const { policies, limits, closedLimits } = withinBound(selecting, selectingLimits);
+    const { trustDomain, rootNamespace } = snapshot;
+    const closed = closedLimits.flatMap((limit) => closedLimit(limit, trustDomain));
+    return policySet([...closed, ...policies.map(compile)], peers, compileLimits(limits, trustDomain), rootNamespace);
+  };
   const found = (destination: Workload): PolicySet => {
     const policies = snapshot.authorizationPoliciesFor(destination);
     const peers = snapshot.peerAuthenticationsFor(destination);
     // Within one version of the policies a name means a single policy.
     const limits = snapshot.limitPoliciesFor(destination);
     const key = `${policies.map(fullName).join(" ")}|${peers.map(fullName).join(" ")}|${limits.map(fullName).join(" ")}`;
-    const set =
-      shared.get(key) ??
-      policySet(policies.map(compile), peers, compileLimits(limits, snapshot.trustDomain), snapshot.rootNamespace);
+    const set = shared.get(key) ?? compiledSet(policies, peers, limits);
     shared.set(key, set);
     sets.set(destination, set);
     return set;

@@ -1,5 +1,7 @@
 // 9 · any thread · the policies that select one workload, sorted by what they can do and compiled. Pure.
+import type { LimitPolicy } from "../mesh/limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import { unjudged } from "./comparisons.ts";
 import { type CompiledLimit, comparesPath } from "./compile-limit.ts";
 import { type CompiledRule, compileRules } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
@@ -88,6 +90,23 @@ export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string):
     return { ...rule, decision, requestDecision: rule.readsRequest ? { ...decision, layer: "L7" } : decision };
   });
   return { policy, rules };
+}
+
+/** A limit that is too large to be judged: nobody could count, so what it is about is refused. One in standby says nothing. */
+export function closedLimit(limit: LimitPolicy, trustDomain: string): readonly CompiledPolicy[] {
+  const { name, namespace, selector, mode, from } = limit;
+  if (mode === "standby") return [];
+  const rules = [{ ...unjudged, from }];
+  const policy = { name, namespace, selector, action: "DENY", dryRun: mode === "shadow", rules, from } as const;
+  const ref: RuleRef = { kind: "LimitPolicy", namespace, name, rule: -1, from };
+  const decision = deniedBy(ref);
+  const closed = compileRules(policy, trustDomain).map((rule) => ({
+    ...rule,
+    ref,
+    decision,
+    requestDecision: decision,
+  }));
+  return [{ policy, rules: closed }];
 }
 
 const plain = { layer: "L4", audited: [], dryRunDenied: [], steps: [] } as const;

@@ -4,7 +4,7 @@ import type { AuthorizationPolicy, Operation, PathMatch } from "../mesh/policies
 import type { Service, ServicePort } from "../mesh/service.ts";
 import { evaluatorOf } from "./evaluate.ts";
 import { judgeRequest } from "./judge-request.ts";
-import { facts, operation, policy, request, rule, source, storeOf, text, workload } from "./policy.fake.ts";
+import { condition, facts, operation, policy, request, rule, source, storeOf, text, workload } from "./policy.fake.ts";
 import { type RequestWarning, requestWarnings } from "./request-warnings.ts";
 
 const from = { file: "mesh.yaml", line: 1, column: 1 };
@@ -158,6 +158,22 @@ test("the judge agrees: the path is refused, and the spelling that the warning n
     const verdict = (target: string): string => judgeRequest(facts({}), request({ target }), evaluatorOf(mesh)).verdict;
     assert.deepEqual([verdict("/admin"), verdict("/admin/"), verdict(spelled)], ["deny", "deny", "allow"], spelled);
   }
+});
+
+test("a policy that is closed since a request would cost too much is reported, with what it is closed for", () => {
+  const when = Array.from({ length: 9_000 }, (_, at) =>
+    condition("request.headers[x-a]", { http: true, strings: [text(`${at}`)] }),
+  );
+  const found = warnings([policy("big", { action: "DENY", rules: [rule({ when })] })]);
+  assert.deepEqual(
+    found.map(({ code, what }) => [code, what]),
+    [
+      [
+        "ORL4116",
+        "mesh.yaml:7:3: DENY shop/big is closed for shop/api: with it a request would be compared 9005 times",
+      ],
+    ],
+  );
 });
 
 const gets = of("g", "ALLOW", { methods: [text("GET")] });

@@ -1,15 +1,17 @@
 // any thread · what is valid in rules about requests and does not do what its author may think; for `orlop check`. Pure.
 import { fullName, ruleName } from "../mesh/full-name.ts";
+import type { LimitPolicy } from "../mesh/limit-policy.ts";
 import type { AuthorizationPolicy } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { positionText, type SourceRef } from "../mesh/source-ref.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { MOST_COMPARISONS, withinBound } from "./comparisons.ts";
 import { declaredPorts } from "./declared-ports.ts";
 import type { Evaluator } from "./evaluate.ts";
 import { spelledPaths } from "./spelled-paths.ts";
 
 export type RequestWarning = {
-  readonly code: "ORL4109" | "ORL4110";
+  readonly code: "ORL4109" | "ORL4110" | "ORL4116";
   readonly what: string;
   readonly why: string;
   readonly fix: string;
@@ -32,9 +34,10 @@ export function requestWarnings(workloads: Iterable<Workload>, world: WarningWor
   const pathsOf = new Map<string, readonly Found[]>();
   for (const workload of workloads) {
     const policies = world.mesh.authorizationPoliciesFor(workload);
-    if (policies.length === 0) continue;
-    const names = policies.map(fullName).join(" ");
-    const aboutTheirPaths = pathsOf.get(names) ?? aboutPaths(policies);
+    const limits = world.mesh.limitPoliciesFor(workload);
+    if (policies.length + limits.length === 0) continue;
+    const names = `${policies.map(fullName).join(" ")}|${limits.map(fullName).join(" ")}`;
+    const aboutTheirPaths = pathsOf.get(names) ?? [...aboutSize(policies, limits), ...aboutPaths(policies)];
     pathsOf.set(names, aboutTheirPaths);
     for (const warning of [...aboutTheirPaths, ...aboutPorts(workload, world)]) {
       const key = `${warning.code} ${warning.key}`;
@@ -54,6 +57,18 @@ export function requestWarnings(workloads: Iterable<Workload>, world: WarningWor
 /** `a`, or `a and 2 more`. */
 function firstOfAll([first = "", ...others]: readonly string[]): string {
   return others.length === 0 ? first : `${first} and ${others.length} more`;
+}
+
+function aboutSize(policies: readonly AuthorizationPolicy[], limits: readonly LimitPolicy[]): readonly Found[] {
+  const { closed, comparisons } = withinBound(policies, limits);
+  return closed.map((policy) => ({
+    code: "ORL4116",
+    key: `${fullName(policy)} ${"rules" in policy ? "policy" : "limit"}`,
+    what: (workloads) =>
+      `${at(policy.from)}${"rules" in policy ? policy.action : "LimitPolicy"} ${fullName(policy)} is closed for ${workloads}: with it a request would be compared ${comparisons} times`,
+    why: `one request may cost ${MOST_COMPARISONS} comparisons, since its thread serves other pods, too; a closed DENY or limit refuses everything, a closed ALLOW lets nobody in`,
+    fix: "write many values in one list instead of one rule for each, or narrow selectors, so that each workload has fewer rules",
+  }));
 }
 
 /** A rule has one warning for all of its paths. */
