@@ -42,7 +42,7 @@ const fullMap = 0.85;
 /** Less than this share of its life left, and still not renewed. */
 const lateRenewal = 0.25;
 
-/** What `orlop check` says of a running agent. Asks the keeper how full its maps are; rejects when it cannot be asked. */
+/** What `orlop check` says of a running agent. Of the keeper it asks how full its maps are; without a keeper there are none. */
 export async function findingsOf(source: AdminSource): Promise<readonly Finding[]> {
   const { maps } = await source.bpf();
   return [

@@ -1,16 +1,11 @@
 // main thread · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
 // least of all, cannot get out.
 import { type LeftOutPod, leftOutNote } from "../control/left-out.ts";
-import type { SourceStatus } from "../control/source.ts";
-import { fullName, namespaceOf, ruleName } from "../mesh/full-name.ts";
-import type { HttpRoute, RouteParent } from "../mesh/http-rule.ts";
-import { changesText, matchText, outcomeText, sharesText } from "../mesh/http-rule-text.ts";
+import { fullName, ruleName } from "../mesh/full-name.ts";
 import { DATAPLANE_MODE } from "../mesh/names.ts";
-import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { lineText } from "../mesh/source-ref.ts";
-import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Party } from "../observe/record.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
@@ -23,20 +18,21 @@ import {
   type ErrorView,
   type List,
   type LogLevelView,
-  type PolicyView,
   type PortNeedView,
-  type RouteView,
   type ServiceView,
-  type StatusView,
   type VersionView,
   type ViewName,
   type Views,
   type WorkloadView,
 } from "./api.ts";
 import { ejectedViews } from "./ejected-views.ts";
-import { findingsOf, problemView } from "./findings.ts";
+import { findingsOf } from "./findings.ts";
 import { limitViews } from "./limit-views.ts";
+import { byName, compare } from "./order.ts";
+import { policyViews } from "./policy-views.ts";
+import { routeViews } from "./route-views.ts";
 import type { AdminSource } from "./source.ts";
+import { statusView } from "./status-view.ts";
 import { trafficView } from "./traffic-views.ts";
 
 export type { AdminSource, CertState, PodState } from "./source.ts";
@@ -53,13 +49,13 @@ export function errorView(code: string, message: string): ErrorView {
 }
 
 const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<Views[Name]> } = {
-  status,
+  status: statusView,
   workloads: async (source) => list("WorkloadList", workloads(source)),
   services: async (source) => list("ServiceList", services(source)),
-  routes: async (source) => list("RouteList", routes(source)),
+  routes: async (source) => list("RouteList", routeViews(source)),
   limits: async (source) => list("LimitList", limitViews(source).toSorted(byName)),
   ejected: async (source) => list("EjectedList", ejectedViews(await source.ejected())),
-  policies: async (source) => list("PolicyList", policies(source)),
+  policies: async (source) => list("PolicyList", policyViews(source)),
   certs: async (source) => list("CertificateList", certs(source)),
   connections,
   bpf,
@@ -70,61 +66,6 @@ const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<
 
 function list<Kind extends string, Item>(kind: Kind, items: readonly Item[]): List<Kind, Item> {
   return { apiVersion, kind, items };
-}
-
-async function status(source: AdminSource): Promise<StatusView> {
-  const pods = source.pods().filter(({ state }) => state !== "not-enrolled" && state !== "leaving");
-  const all = source.certs();
-  const { programs } = await source.bpf();
-  const nodeAccess = await source.nodeAccess();
-  return {
-    node: source.node,
-    version: source.version,
-    uptimeSeconds: Math.max(0, Math.floor((source.now() - source.startedAtMs) / 1000)),
-    pods: { captured: pods.filter(({ state }) => state === "captured").length, wanted: pods.length },
-    connections: source.openConnections(),
-    denied: source.denied(),
-    certs: { ready: all.filter(({ state }) => state === "ready").length, all: all.length },
-    source: sourceView(source.configuration()),
-    keeper: source.keeper(),
-    nodeAccess: {
-      mode: nodeAccess.mode,
-      programs: nodeAccess.programs.map(({ role, name, pid, cgroup }) => ({ role, name, pid, cgroup })),
-      problem: nodeAccess.problem,
-    },
-    requestsRead: requestsRead(source),
-    bpf: { programs: programs.length, abi: source.abi },
-    heartbeatAgeMs: source.heartbeatAgeMs(),
-    threads: source.threads,
-    pending: source.pending(),
-    notes: source.notes(),
-  };
-}
-
-function requestsRead(source: AdminSource): StatusView["requestsRead"] {
-  const here = [...source.mesh.workloads()].filter(
-    ({ node, protocol }) => node === source.node && protocol === "hbone",
-  );
-  const read = here.map((workload) => ({
-    pod: fullName(workload),
-    ports: source.portNeeds(workload).flatMap(({ port, isRead }) => (isRead ? [port] : [])),
-  }));
-  return read.filter(({ ports }) => ports.length > 0).toSorted((a, b) => (a.pod < b.pod ? -1 : 1));
-}
-
-function sourceView(status: SourceStatus): StatusView["source"] {
-  const { kind, from, state, fromLastGood, appliedAt, objects } = status;
-  return {
-    kind,
-    from,
-    state,
-    fromLastGood,
-    appliedAt,
-    objects,
-    errors: status.problems.map(problemView),
-    notHonoured: status.findings.map(problemView),
-    kinds: status.kinds.map(({ kind, objects, state, awaySince, why }) => ({ kind, objects, state, awaySince, why })),
-  };
 }
 
 function version(source: AdminSource): VersionView {
@@ -221,79 +162,6 @@ function limitsOf(service: Service, mesh: Snapshot): readonly string[] {
     .endpointsOf(service)
     .flatMap(({ workload }) => (workload === null ? [] : [...mesh.limitPoliciesFor(workload)]));
   return [...new Set(limits.map(fullName))].toSorted(compare);
-}
-
-function policies({ mesh }: AdminSource): readonly PolicyView[] {
-  // Counted from the workloads, which the store's indexes lead to their policies: never policies times workloads.
-  const selected = new Map<AuthorizationPolicy | PeerAuthentication, number>();
-  for (const workload of mesh.workloads()) {
-    for (const policy of [...mesh.authorizationPoliciesFor(workload), ...mesh.peerAuthenticationsFor(workload)]) {
-      selected.set(policy, (selected.get(policy) ?? 0) + 1);
-    }
-  }
-  const common = (
-    policy: AuthorizationPolicy | PeerAuthentication,
-  ): Pick<PolicyView, "name" | "namespace" | "scope" | "selects" | "from"> => {
-    // A selector without labels selects everything, as none does.
-    const text = Object.entries(policy.selector ?? {}).map(([key, value]) => `${key}=${value}`);
-    const everything = policy.namespace === mesh.rootNamespace ? "mesh" : "namespace";
-    return {
-      name: policy.name,
-      namespace: policy.namespace,
-      scope: text.length === 0 ? everything : text.join(","),
-      selects: selected.get(policy) ?? 0,
-      from: lineText(policy.from),
-    };
-  };
-  const views: PolicyView[] = [];
-  for (const policy of mesh.authorizationPolicies()) {
-    views.push({
-      kind: "AuthorizationPolicy",
-      ...common(policy),
-      action: policy.action,
-      enforcement: policy.dryRun ? "dry-run" : "enforce",
-      rules: policy.rules.length,
-    });
-  }
-  for (const policy of mesh.peerAuthentications()) {
-    views.push({
-      kind: "PeerAuthentication",
-      ...common(policy),
-      action: policy.mode,
-      enforcement: "enforce",
-      rules: 0,
-    });
-  }
-  return views.toSorted(byName);
-}
-
-function routes({ mesh }: AdminSource): readonly RouteView[] {
-  const views = [...mesh.httpRoutes()].map((route): RouteView => {
-    const rules = route.rules.map((rule) => ({
-      name: rule.name,
-      matches: rule.matches.map(matchText),
-      to: outcomeText(rule),
-      changes: changesText(rule),
-      from: lineText(rule.from),
-    }));
-    return { kind: route.kind, ...ofRoute(route), rules };
-  });
-  const streams = [...mesh.tlsRoutes(), ...mesh.tcpRoutes()].map((route): RouteView => {
-    const from = lineText(route.from);
-    const rule = { name: "", matches: route.hostnames, to: sharesText(route.backends, "refused"), changes: "", from };
-    return { kind: route.kind, ...ofRoute(route), rules: [rule] };
-  });
-  return [...views, ...streams].toSorted(byName);
-}
-
-function ofRoute({ name, namespace, parents, from }: HttpRoute | StreamRoute): Omit<RouteView, "kind" | "rules"> {
-  const isOwn = ({ service }: RouteParent): boolean => namespaceOf(service) === namespace;
-  const role = parents.every(isOwn) ? "producer" : parents.some(isOwn) ? "both" : "consumer";
-  return { name, namespace, parents: parents.map(parentText), role, from: lineText(from) };
-}
-
-function parentText({ service, port, portName }: RouteParent): string {
-  return port === null && portName === null ? service : `${service}:${port ?? portName}`;
 }
 
 function certs(source: AdminSource): readonly CertView[] {
@@ -402,13 +270,4 @@ function partyName(party: Party): string {
 
 function time(ms: number | null): string {
   return ms === null ? "" : new Date(ms).toISOString();
-}
-
-function byName(a: { namespace: string; name: string }, b: { namespace: string; name: string }): number {
-  return compare(a.namespace, b.namespace) || compare(a.name, b.name);
-}
-
-/** By code unit: the same order in every locale. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

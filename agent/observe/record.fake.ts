@@ -1,36 +1,20 @@
 // tests · connection records, outcomes and workloads with sensible values, any of which may be replaced.
-import { nowhere } from "../mesh/source-ref.ts";
-import { spiffeId } from "../mesh/spiffe-id.ts";
+import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, type Outcome } from "./record.ts";
 
 export function aWorkload(values: Partial<Workload> = {}): Workload {
-  const name = values.name ?? "web";
-  const namespace = values.namespace ?? "shop";
-  return {
-    uid: `test//Pod/${namespace}/${name}`,
-    podUid: "",
-    name,
-    namespace,
-    addresses: ["10.0.0.1"],
-    node: "host01",
-    network: "",
-    cluster: "test",
-    identity: spiffeId("cluster.local", namespace, name),
-    labels: { app: name },
-    protocol: "hbone",
-    ports: {},
-    probePorts: null,
-    removesProxyHeaders: false,
-    healthy: true,
-    locality: { region: "", zone: "", subzone: "" },
-    weight: 1,
-    workloadName: name,
-    canonicalName: name,
-    canonicalRevision: "latest",
-    from: nowhere,
+  const { name = "web", namespace = "shop" } = values;
+  return workload(name, {
+    ...{
+      uid: `test//Pod/${namespace}/${name}`,
+      podUid: "",
+      cluster: "test",
+      node: "host01",
+      canonicalRevision: "latest",
+    },
     ...values,
-  };
+  });
 }
 
 const web = aWorkload();
