@@ -87,7 +87,9 @@ export const ORLOP_COUNT_NODE_FLOW_MAP_FULL = 33;
 export const ORLOP_COUNT_NODE_FLOW_BUDGET = 34;
 export const ORLOP_COUNT_IN_NODE_ACCESS = 35;
 export const ORLOP_COUNT_CONNECT_UNANSWERED = 36;
-export const ORLOP_COUNT_MAX = 37;
+export const ORLOP_COUNT_PENDING_CONNECT = 37;
+export const ORLOP_COUNT_PENDING_PACKET = 38;
+export const ORLOP_COUNT_MAX = 39;
 export const ORLOP_ARENA_EVENTS = 0;
 export const ORLOP_ARENA_EVENT_CAPACITY = 1024;
 export const ORLOP_ARENA_EVENT_TEXT = 131072;
@@ -630,4 +632,6 @@ export const counterNames = [
   "node_flow_budget",
   "in_node_access",
   "connect_unanswered",
+  "pending_connect",
+  "pending_packet",
 ] as const;

@@ -38,7 +38,7 @@ async function start(): Promise<number> {
       const { keeper: config } = await configuration(file);
       const { keeperFirstActs } = await import("./process/first-acts.ts");
       const handover = keeperFirstActs(config);
-      const { runKeeperProgram } = await import("./keeper/keeper.ts");
+      const { runKeeperProgram } = await import("./keeper/keeper-program.ts");
       const { keeperLives, keepOnly } = await import("./process/privileges.ts");
       keepOnly(keeperLives);
       return runKeeperProgram(config, { removeOnExit: flags.has("remove-on-exit"), handover });

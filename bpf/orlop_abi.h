@@ -360,6 +360,8 @@ enum orlop_counter {
 	ORLOP_COUNT_NODE_FLOW_BUDGET, /* judged as plaintext: the pod's part is used up */
 	ORLOP_COUNT_IN_NODE_ACCESS,
 	ORLOP_COUNT_CONNECT_UNANSWERED, /* nobody answers there, or nobody can tell who would */
+	ORLOP_COUNT_PENDING_CONNECT, /* an expected pod dialled before its namespace had a guard: refused */
+	ORLOP_COUNT_PENDING_PACKET,  /* a packet of it, either way: dropped */
 	ORLOP_COUNT_MAX,
 };
 

@@ -34,8 +34,8 @@ static __always_inline int refuse_connect(struct bpf_sock_addr *ctx, const struc
 	/* Fail mode: open. Loopback does not leave the pod. */
 	if (addr_is_loopback(dst))
 		return CONNECT_GO;
-	/* Fail mode: closed. Counted as what a guard refuses. */
-	count(ORLOP_COUNT_CONNECT_NO_FAMILY);
+	/* Fail mode: closed. */
+	count(ORLOP_COUNT_PENDING_CONNECT);
 	if (have_set_retval)
 		bpf_set_retval(-ECONNREFUSED);
 	return CONNECT_REFUSE;
@@ -59,7 +59,7 @@ int orlop_pending_connect6(struct bpf_sock_addr *ctx)
 }
 
 /* Whatever did not come by connect: a SYN to the pod's listener, a socket that was connected before, a raw socket. */
-static __always_inline int judge_packet(struct __sk_buff *skb, __u32 refusal)
+static __always_inline int judge_packet(struct __sk_buff *skb)
 {
 	__u8 protocol = 0;
 	long err;
@@ -75,20 +75,20 @@ static __always_inline int judge_packet(struct __sk_buff *skb, __u32 refusal)
 	if (!err && (protocol == IPPROTO_UDP || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6))
 		return PACKET_GO;
 	/* Fail mode: closed. TCP, and what may hide it: a header of extensions, a protocol that nobody knows. */
-	count(refusal);
+	count(ORLOP_COUNT_PENDING_PACKET);
 	return PACKET_DROP;
 }
 
 SEC("cgroup_skb/ingress")
 int orlop_pending_ingress(struct __sk_buff *skb)
 {
-	return judge_packet(skb, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+	return judge_packet(skb);
 }
 
 SEC("cgroup_skb/egress")
 int orlop_pending_egress(struct __sk_buff *skb)
 {
-	return judge_packet(skb, ORLOP_COUNT_CONNECT_NO_FAMILY);
+	return judge_packet(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

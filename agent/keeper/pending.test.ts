@@ -70,6 +70,57 @@ describe("an expected pod", () => {
     assert.deepEqual(pendingLinks.uids, []);
   });
 
+  test("that has lived on the node's network for ten seconds is let go, so that nobody cuts the node's own programs off", async () => {
+    const { node, enrollments, pendingLinks } = beforePods();
+    node.pod(7, "host");
+    node.uptime(15);
+    await enrollments.guard("p7", "web");
+    assert.deepEqual(pendingLinks.uids, ["p7"], "it may be a runtime's process, of a pod that just begins");
+    node.uptime(30);
+    await enrollments.sweep();
+    assert.deepEqual(pendingLinks.uids, []);
+    enrollments.expect();
+    await enrollments.sweep();
+    assert.deepEqual([pendingLinks.uids, pendingLinks.off.length], [[], 1], "and stays so");
+    // Its sandbox is made anew: who it is has to be seen again.
+    node.end(7);
+    node.cgroup("podp7", [70]);
+    node.process(70, { ticks: 2_900, netns: "host" });
+    enrollments.expect();
+    assert.deepEqual(pendingLinks.uids, ["p7"]);
+    node.process(70, { ticks: 2_900, netns: "own" });
+    node.uptime(60);
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [{ podIdx: 1 }] });
+  });
+
+  test("that has run on the node's network for long is never refused", async () => {
+    const { node, enrollments, pendingLinks } = beforePods();
+    node.uptime(86_400);
+    node.pod(7, "host");
+    await enrollments.guard("p7", "web");
+    enrollments.expect();
+    await enrollments.sweep();
+    assert.deepEqual([pendingLinks.uids, pendingLinks.off], [[], []]);
+  });
+
+  test("whose namespace comes between its guard and its prepare loses its hooks with the capture, and not before", async () => {
+    const { node, rows, enrollments, pendingLinks } = beforePods();
+    node.cgroup("podp7");
+    await enrollments.guard("p7", "web");
+    const { unborn } = node;
+    const open = unborn.open.bind(unborn);
+    // Asked last of all, when the guard's own search has found no process.
+    unborn.open = (uid) => {
+      node.pod(7);
+      return open(uid);
+    };
+    await prepared(enrollments);
+    await enrollments.sweep();
+    assert.deepEqual([pendingLinks.uids, [...rows.guarding.keys()]], [["p7"], []], "nothing else refuses it");
+    await enrollments.capture(ref(1), false);
+    assert.deepEqual(pendingLinks.uids, []);
+  });
+
   test("is refused again between two sandboxes, and has nothing on a cgroup that has gone", async () => {
     const { node, namespaces, enrollments, pendingLinks } = beforePods();
     node.pod(7);

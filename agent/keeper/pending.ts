@@ -2,7 +2,7 @@
 // namespace that could be guarded. The hooks are on the pod's own cgroup, pinned, and go with it.
 import { statSync } from "node:fs";
 import type { Enrollment } from "./enrollment-states.ts";
-import { hasProcesses, type PodTree, podDirectories } from "./pods.ts";
+import { hasProcesses, livesOnNodesNetwork, type PodTree, podDirectories } from "./pods.ts";
 
 /** Links of the hooks of bpf/pending.bpf.c on a cgroup, by the name they are pinned under. All calls may be repeated. */
 export interface PendingLinks {
@@ -60,9 +60,14 @@ export class PendingPods {
 
   /**
    * From here on the pod refuses everything, wherever its cgroup is by now; that of a pod that has none yet is found by a later call. What an
-   * earlier keeper has attached stays on meanwhile, and gets this keeper's programs.
+   * earlier keeper has attached stays on meanwhile, and gets this keeper's programs. A pod of the node's own network is let go: nobody can
+   * capture it, and who names its UID must not cut the node's own programs off.
    */
   expect(uid: string, tree: PodTree): void {
+    if (livesOnNodesNetwork(tree, uid)) {
+      this.lift(uid);
+      return;
+    }
     const directories = tree.directoriesOf?.(uid) ?? podDirectories(tree, uid);
     const known = this.#held.get(uid);
     if (directories.length === 0 && known === undefined) return;
@@ -113,8 +118,8 @@ export class PendingPods {
   }
 
   /**
-   * Lifts whom nobody expects. What an earlier keeper has attached goes, too, once this keeper has looked at the pod: it is this keeper's by
-   * then, or on a cgroup that has gone. It stays where the kernel refuses this keeper's.
+   * The keeper takes its hooks off pods that nobody expects. Hooks of an earlier keeper it takes off as well, once it has looked at the pod
+   * itself: it has attached its own by then, or the cgroup has gone. They stay where the kernel refuses to attach its own.
    * @param isUnknown the sweep could not look at the pod
    */
   keep(isStillExpected: (uid: string) => boolean, isUnknown: (uid: string) => boolean = () => false): void {

@@ -38,6 +38,11 @@ export class FakeNode implements PodTree {
     linkSync(join(this.root, "ns", netns), join(directory, "ns", "net"));
   }
 
+  /** Seconds since boot. Processes have begun at their ticks. */
+  uptime(seconds: number): void {
+    writeFileSync(join(this.proc, "uptime"), `${seconds}.25 ${seconds}.00\n`);
+  }
+
   end(pid: number): void {
     rmSync(join(this.proc, String(pid)), { recursive: true, force: true });
   }

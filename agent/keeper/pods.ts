@@ -212,6 +212,27 @@ function isNodes(tree: PodTree, netns: NamespaceId): boolean {
   return own === undefined || sameNamespace(netns, own) || (nodes !== undefined && sameNamespace(netns, nodes));
 }
 
+/** Ticks of /proc/<pid>/stat in a second (USER_HZ of Linux, the same on every architecture that Orlop is built for). */
+const TICKS_PER_S = 100n;
+/** A runtime's process is in the node's namespace for a moment on its way to the pod's own; longer only on a machine that is nearly stuck. */
+const RUNTIME_S = 10n;
+
+/**
+ * The pod lives on the node's own network, as far as can be seen: its oldest process, the sandbox's, has been in the node's network namespace
+ * for so long that it is no process of the runtime on its way into the pod.
+ */
+export function livesOnNodesNetwork(tree: PodTree, uid: string): boolean {
+  const [cgroup, ...others] = tree.directoriesOf?.(uid) ?? podDirectories(tree, uid);
+  if (cgroup === undefined || others.length > 0) return false;
+  const [oldest] = oldestFirst(tree, cgroup);
+  const uptime = unlessGone(() => readFileSync(join(tree.proc, "uptime"), "utf8"));
+  const seconds = /^(\d+)/.exec(uptime ?? "")?.[1];
+  if (oldest === undefined || seconds === undefined) return false;
+  if (BigInt(seconds) - oldest.startTicks / TICKS_PER_S < RUNTIME_S) return false;
+  const netns = namespaceOf(tree, oldest.pid);
+  return netns !== undefined && isNodes(tree, netns) && startTicksOf(tree.proc, oldest.pid) === oldest.startTicks;
+}
+
 type RunningPod = FoundPod & { readonly cgroup: string; readonly process: ProcessId };
 
 function findRunning(tree: PodTree, uid: string): RunningPod | PodNotFound {

@@ -21,6 +21,7 @@ import { FdSocket, KernelMap } from "../../agent/engine/addon.ts";
 import { fdChannel } from "../../agent/engine/keeper-channel.ts";
 import { KeeperClient } from "../../agent/engine/keeper-client.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
+import { readCounters } from "../../agent/kernel/events.ts";
 import { Gate } from "../../agent/kernel/maps.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
@@ -60,6 +61,7 @@ export class PendingNode {
   #apps: ChildProcess | undefined;
   #outside: ChildProcess | undefined;
   #beat: NodeJS.Timeout | undefined;
+  #counters: Parameters<typeof readCounters>[0] | undefined;
 
   constructor(count: number) {
     const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
@@ -142,6 +144,7 @@ export class PendingNode {
     this.client.start({
       onWelcome: ({ maps }) => {
         gate = new Gate(new KernelMap(maps.gate));
+        this.#counters = new KernelMap(maps.counters);
         for (const fd of Object.values(maps)) closeSync(fd);
       },
       onLost: () => {},
@@ -207,6 +210,13 @@ export class PendingNode {
         await sleep(5);
       }
     }
+  }
+
+  /** What the hooks have refused and dropped since they were loaded. */
+  refusals(): { readonly connects: number; readonly packets: number } {
+    if (this.#counters === undefined) throw new Error("no keeper was here yet");
+    const { pending_connect: connects, pending_packet: packets } = readCounters(this.#counters);
+    return { connects, packets };
   }
 
   get #pending(): string {

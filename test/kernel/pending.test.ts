@@ -101,9 +101,17 @@ test(`of ${STARTS} expected pods none sends or hears anything before its capture
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   const found = Object.groupBy([...node.found.values()], (what) => what);
-  console.log(seen, { kills }, Object.fromEntries(Object.entries(found).map(([what, pods]) => [what, pods?.length])));
+  const refusals = node.refusals();
+  console.log(
+    seen,
+    { kills },
+    refusals,
+    Object.fromEntries(Object.entries(found).map(([what, pods]) => [what, pods?.length])),
+  );
   assert.deepEqual([node.pending(), node.guards()], [[], []], "links stay");
   if (STARTS >= 50) assert.ok((found.expected?.length ?? 0) > 0, "none was refused before its first process");
+  // While the keeper was away nothing but the hooks refused the pod that dialled and was dialled.
+  if (kills > 0) assert.ok(refusals.connects > 0 && refusals.packets > 0, "what the hooks refuse is counted");
   assert.equal(found.late, undefined, "the pods' own processes were there before their cgroup refused");
   const { maps } = await node.client.programs();
   for (const name of ["pod_by_netns", "pod_by_ip", "inbound_socket"])
