@@ -93,7 +93,7 @@ export class CertificateService {
     return [leaf.trim(), root.intermediatesPem, rootPem].filter((pem) => pem !== "").map((pem) => `${pem}\n`);
   }
 
-  /** As long as was asked for, within our bounds. */
+  /** The life that the request asks for, at most `leafTtlSeconds`; 0 asks for that. @throws NotIssued when it is too short */
   #lifeSeconds({ validitySeconds }: CertificateRequest): number {
     const { leafTtlSeconds } = this.#options;
     const asked = validitySeconds === 0 ? leafTtlSeconds : validitySeconds;

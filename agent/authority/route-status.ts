@@ -115,7 +115,7 @@ function accepted(parent: RouteObject, { version, portsOf, others }: Surrounding
     .flatMap((other) => listOf(recordOf(recordOf(other).spec).parentRefs).map(recordOf))
     .filter((each) => isService(each) && nameOf(each, namespace) === service)
     .filter((each) => kind === "HTTPRoute" || namesPort(each));
-  // Of the ports that are left it still holds.
+  // A route is left out only if a stronger route is about each of its ports; else it still holds for the others.
   const isLeftOut = own.every((each) => stronger.some((other) => isAbout(other, each)));
   const which =
     kind === "HTTPRoute"
@@ -126,13 +126,13 @@ function accepted(parent: RouteObject, { version, portsOf, others }: Surrounding
   return isLeftOut ? not("Conflicted", `${which} is about the same port, and counts alone there`) : read;
 }
 
-/** Without a port a route is about those that may carry what it is about, which nobody can say of a port here. */
+/** A parent without a port means all ports whose protocol fits the route, and nothing here says which those are: it counts for no port. */
 const namesPort = ({ port, sectionName }: RouteObject): boolean => port !== undefined || sectionName !== undefined;
 
 const isAbout = ({ port, sectionName }: RouteObject, each: KnownPort): boolean =>
   (port === undefined || each.port === port) && (sectionName === undefined || each.name === sectionName);
 
-/** Of all its backends: the first that does not resolve gives the reason. */
+/** The condition ResolvedRefs over all backends of the route. Its reason is that of the first backend that does not resolve. */
 function resolvedRefs(
   spec: RouteObject,
   { own, isProducer }: { readonly own: string; readonly isProducer: boolean },

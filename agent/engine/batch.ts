@@ -21,7 +21,7 @@ export type TunnelTimes = {
   readonly servedOnMs?: number;
 };
 
-/** What a decision usually takes is in the price of a turn (native/engine/core/pod_shares.h); of what takes longer the pod pays the time. */
+/** Decisions that take longer than this are charged to the pod by their time. The price of a turn covers the others (native/engine/core/pod_shares.h). */
 const PAID_FROM_MS = 0.05;
 
 /** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
@@ -75,7 +75,7 @@ export class BatchEngine implements Engine {
     return this.#answers.count;
   }
 
-  /** By the pod on whose connection it is, so that no other pod of the thread waits for it again and again. */
+  /** Charges the time to the pod of the event's connection, so that the other pods of the thread do not wait for its decisions over and over. */
   #pay(event: EngineEvent, ms: number): void {
     if ("podIdx" in event && !this.#closed) this.#native.spendTime(event.podIdx, Math.round(ms * 1_000));
   }
@@ -110,14 +110,14 @@ export class BatchEngine implements Engine {
     this.#submit(answer);
   }
 
-  /** They reach the engine before their request's answer. What cannot be written costs the copy, and not the request. */
+  /** Copies reach the engine before their request's answer. A copy that cannot be written is dropped, and the request goes on. */
   #mirror(forward: Forward, copies: readonly MirrorCopy[], event: EngineEvent | null): void {
     for (const copy of copies) {
       try {
         this.#late.restart();
         if (this.#late.writeMirror(forward, copy)) this.#native.submit();
       } catch (error) {
-        // Of an answer that came late nobody has the event; its request goes on all the same.
+        // An answer that came late has no event to report; its request goes on all the same.
         if (event !== null) this.#onError(error, event);
       }
     }
@@ -176,7 +176,7 @@ export class BatchEngine implements Engine {
     this.#native.setPodLimits(open, headBytes);
   }
 
-  /** For tunnels that open after this: what is not given is 10 s, 20 s, 300 s, 10 s and 30 s. */
+  /** Holds for tunnels that open from now on. Times that are not given get the defaults below. */
   setTunnelTimes({
     pingEveryMs = 10_000,
     pingAnswerMs = 20_000,

@@ -118,7 +118,7 @@ export class InByPort {
   get(podIdx: number, port: number): InVerdict | undefined {
     const value = this.#map.get(this.#key(podIdx, port));
     if (value === undefined) return undefined;
-    // A number we do not know is refused by the kernel, so it reads as that.
+    // The kernel refuses at a number that it does not know, so that is what such a number means here.
     return inVerdicts.find(([, number]) => number === view(value).getUint32(0, littleEndian))?.[0] ?? "refuse";
   }
 
@@ -191,8 +191,8 @@ export class Gate {
   readonly #key = new Uint8Array(4);
   readonly #value = new Uint8Array(orlopGate.size);
   /**
-   * Ours, not the map's: what an earlier agent has written says nothing of our mesh. Undefined: another agent writes the tables, and
-   * what it says of them stays.
+   * Whether this agent has written all addresses of its mesh; what an earlier agent wrote into the map does not count. Undefined: another
+   * agent writes the tables, and its word stays in the map.
    */
   #meshWritten: boolean | undefined = false;
 

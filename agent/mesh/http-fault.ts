@@ -1,9 +1,9 @@
 // any thread · a fault that is injected into requests of a rule, so that callers can show how they bear it. Plain data.
 
 export type HttpFault = {
-  /** Milliseconds since 1970: from then on it is as if it were not there. */
+  /** Milliseconds since 1970: from then on the fault has no effect. */
   readonly expiresMs: number;
-  /** Each of its own share of the requests, whole percents; null: none. A request may be delayed, and then something else. */
+  /** Each of the three has its own share of the requests, in whole percents; null: none. A request that was delayed may get another fault as well. */
   readonly delay: { readonly fixed: number /** Milliseconds. */; readonly percent: number } | null;
   /** Answered in the place of a backend. */
   readonly abort: { readonly status: number; readonly percent: number } | null;

@@ -19,7 +19,7 @@ export type OutlierDetection = {
   readonly successRate?: SuccessRate;
 };
 
-/** Once in each interval: of the endpoints with so many requests, if they are so many, who is served so much worse is left out. */
+/** Compares, once in each interval, endpoints that had `requestVolume` requests, if there are `minimumHosts` of them: who is served much worse is left out. */
 export type SuccessRate = {
   /** From 1,000 to 300,000. */
   readonly intervalMs: number;
@@ -47,7 +47,7 @@ export type HashKey =
 /** Istio's `consistentHash`. */
 export type ConsistentHash = { readonly key: HashKey; readonly table: HashTable };
 
-/** An endpoint that comes has its share of requests behind so long a time, and before that at least this part of it. */
+/** A new endpoint gets its whole share of requests after `durationMs`, and before that a growing part of it, from `minimumPercent` on. */
 export type WarmUp = {
   readonly durationMs: number;
   /** From 1 to 100. */

@@ -6,7 +6,7 @@ import type { Candidate } from "./endpoints.ts";
 
 type EndpointMesh = Pick<Snapshot, "version" | "endpointsOf">;
 
-/** Of one version of one mesh. null: nobody has asked for addresses of that family. */
+/** The candidates of a port in a version of the mesh, by family. null: nobody has asked for addresses of that family. */
 type KnownCandidates = {
   readonly mesh: EndpointMesh;
   readonly version: number;
@@ -17,7 +17,7 @@ type KnownCandidates = {
 
 const known = new WeakMap<ServicePort, KnownCandidates>();
 
-/** As `candidatesOf`, made once for each version of the mesh: each request comes by here. The same objects until the mesh changes. */
+/** As `candidatesOf`, but made once for each version of the mesh, since each request asks. The same objects until the mesh changes. */
 export function candidatesIn(
   mesh: EndpointMesh,
   service: Service,

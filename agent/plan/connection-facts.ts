@@ -36,7 +36,7 @@ function factsOf(
     destinationPort: target.port,
     destination,
     security,
-    // The connection alone; agent/traffic/request.ts puts each request in the place of this word.
+    // Judges the connection alone. agent/traffic/request.ts replaces this by the facts of each request.
     request: "strict",
   };
 }

@@ -113,7 +113,7 @@ function refuse(refusal: Refusal, route: Route | null, decision: Decision | null
   return { verdict: "refuse", refusal, route, facts: null, decision };
 }
 
-/** Said where no evaluator can be asked, because there is nobody to ask about. */
+/** The verdict on a caller that is no known workload: the evaluator is not asked, since it would have nobody to judge. */
 export const unknownSource: Decision = {
   verdict: "deny",
   reason: "unknown-source",

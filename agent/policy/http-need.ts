@@ -73,7 +73,7 @@ function isAbout({ never, when, operations }: CompiledRule, port: number): boole
   return never === null && mayHold(when, port) && (operations.length === 0 || operations.some((e) => mayHold(e, port)));
 }
 
-/** Each entry of an ALLOW rule that reads requests is closed to connections, those without a field of HTTP included. */
+/** Whether an ALLOW rule needs requests to be read at the port: no entry of such a rule matches a connection alone, even an entry without a field of HTTP. */
 function readsAsAllow(rule: CompiledRule, port: number): boolean {
   return rule.readsRequest && isAbout(rule, port);
 }

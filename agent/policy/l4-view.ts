@@ -24,7 +24,7 @@ export function unseenMatches(action: PolicyAction): boolean {
 export type HiddenField = {
   readonly field: string;
   readonly why: "needs-request" | "unreadable";
-  /** Whether `RequestFacts` has it. All others keep the strict reading, with a request as without. */
+  /** Whether `RequestFacts` has the field. Fields that it lacks keep the strict reading even when the request is known. */
   readonly isInRequest: boolean;
 };
 
@@ -59,7 +59,7 @@ function unreadable(field: string): HiddenField {
   return { field, why: "unreadable", isInRequest: false };
 }
 
-/** Of a path, a template that is none of Istio's matches nobody knows what. */
+/** False for a path that is written as a template and is none of Istio's: nobody knows what it matches. */
 export function isReadable(match: PathMatch): boolean {
   return match.kind !== "template" || pathTemplate(match.value) !== undefined;
 }

@@ -7,7 +7,7 @@ import type { Connection } from "./connection.ts";
 /** Whom the caller names; null: nobody. "not-tls": it does not begin as TLS does. */
 export type SeenHello = { readonly serverName: string | null } | "not-tls";
 
-/** A record's head: what comes then says how much more is needed. */
+/** Bytes of the head of a TLS record, which says how long the record is. */
 const FIRST = 5;
 /** A caller that cuts its first message into more pieces than this is not read. */
 const MOST_LOOKS = 8;
@@ -15,7 +15,7 @@ const MOST_LOOKS = 8;
 const notTls: SeenHello = "not-tls";
 
 export class ClientHellos {
-  /** How often was looked, or what was seen. */
+  /** By connection: how often its bytes were looked at, or what was seen. */
   readonly #of = new WeakMap<Connection, number | SeenHello>();
 
   /** undefined: nobody has looked yet. */
@@ -30,7 +30,7 @@ export class ClientHellos {
     return { type: "peek", ...connection.ref, bytes };
   }
 
-  /** undefined: enough has come, and `seen` says what. */
+  /** Reads the first bytes that have come. @returns how many to wait for; undefined: enough have come, and `seen` has the result */
   arrived({ bytes, isAll }: Pick<FirstBytes, "bytes" | "isAll">, connection: Connection): Peek | undefined {
     const looks = this.#of.get(connection);
     if (typeof looks !== "number") return undefined;

@@ -3,7 +3,7 @@
 import type { SeenRate } from "../plan/success-rate.ts";
 import { type Cell, type CellShape, cellsOf, KeyedCells } from "./keyed-cells.ts";
 
-/** Behind the key two intervals, this and the one before; where either lies its number says. */
+/** Behind the key lie two words, for this interval and the last; the parity of an interval's number says which of them is its own. */
 const SHAPE: CellShape = { sets: 256, words: 3, header: 0 };
 /** Endpoints, each of a caller and a rule, and callers and rules themselves: they share the room. */
 export const MOST_RATES = cellsOf(SHAPE);
@@ -33,7 +33,7 @@ export class RateCells {
     return this.#cells.keyOf(text);
   }
 
-  /** A request has ended; false: there is no room for its endpoint, and it is not counted. Beyond 262,143 of an interval none are. */
+  /** Counts a request that has ended. An interval counts 262,143 requests at most. @returns false: there is no room for its endpoint, and it is not counted */
   add(key: bigint, isServed: boolean, nowMs: number, intervalMs: number): boolean {
     const at = this.#claim(key, nowMs);
     if (at === undefined) return false;
@@ -68,7 +68,7 @@ export class RateCells {
     const began = beganAt(Math.floor(nowMs / intervalMs), intervalMs);
     const word = Atomics.load(this.#words, at + 1);
     if (word !== 0n && (beganOf(word) === began || isLater(beganOf(word), began))) return "taken";
-    // The lowest bit, since an interval of the clock's begin would be a word that says nothing.
+    // The lowest bit is set, since the interval at the clock's 0 would otherwise be 0, which means an empty word.
     return Atomics.compareExchange(this.#words, at + 1, word, wordOf(began) | 1n) === word ? "mine" : "taken";
   }
 
@@ -84,7 +84,7 @@ export class RateCells {
 /** Two intervals that follow each other have a word each. */
 const placeOf = (at: Cell, nth: number): Cell => at + 1 + (nth & 1);
 const beganAt = (nth: number, intervalMs: number): number => Math.floor((nth * intervalMs) / UNIT_MS) & BEGAN_MASK;
-/** Of a thread that was held up: another has begun a later interval meanwhile. */
+/** Whether the word's interval is later than this thread's: another thread has begun it while this thread was held up. */
 const isLater = (known: number, own: number): boolean => known !== own && ((known - own) & BEGAN_MASK) < BEGAN_MASK / 2;
 const wordOf = (began: number): bigint => BigInt(began) << (2n * COUNT_BITS);
 const beganOf = (word: bigint): number => Number(word >> (2n * COUNT_BITS));

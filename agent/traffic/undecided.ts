@@ -9,7 +9,7 @@ import { type Missing, WaitingConnections, type WaitingOptions } from "./waiting
 
 export type UndecidedOptions = WaitingOptions & {
   readonly context: TrafficContext;
-  /** Answers that come later. */
+  /** Gives the engine an answer that comes later than its event. */
   readonly answer: (answer: Answer) => void;
   /** An exception of ours while doing `what`; the connection was refused. */
   readonly fault: (error: unknown, what: string) => void;
@@ -34,7 +34,7 @@ export class UndecidedConnections {
     return undefined;
   }
 
-  /** Nothing of it was sent. Until it is decided anew, no change can forbid it. */
+  /** The peer was not reached, and nothing was sent to it. While the connection waits to be decided anew, changes of policy need not look at it. */
   notReached(event: NotReached, connection: Connection): void {
     const { live, unreached } = this.#options.context;
     live.remove(connection);
@@ -47,13 +47,13 @@ export class UndecidedConnections {
     this.#waiting.retry();
   }
 
-  /** What changed about its two ends may send a connection elsewhere, or let it be reached. */
+  /** A change of either end may send a waiting connection elsewhere, or let its peer be reached: those are decided anew. */
   workloadsChanged(workloads: ReadonlySet<string>): void {
     const isOf = ({ workload }: Party): boolean => workload !== null && workloads.has(workload.uid);
     this.#options.context.unreached.changed(({ source, destination }) => isOf(source) || isOf(destination));
   }
 
-  /** It has ended by itself. What it still lacked; null: it did not wait. */
+  /** The connection has ended by itself. @returns what it still lacked; null: it did not wait */
   forget(ref: ConnRef, connection: Connection): Missing | null {
     const missing = this.#waiting.forget(ref);
     this.#options.context.unreached.forget(connection);
@@ -76,7 +76,7 @@ export class UndecidedConnections {
     }
   }
 
-  /** One more try of what waits: what is still missing, or undefined once answered, either way. */
+  /** Tries once more to decide. @returns what is still missing; undefined: it was answered, allowed or refused */
   #again(event: Accepted, connection: Connection): Missing | undefined {
     const { context, answer, fault } = this.#options;
     try {

@@ -92,8 +92,8 @@ export type ReadPod = {
 };
 
 /**
- * The pod as if its labels or its namespace had put it into the mesh. Undefined: it is none of the mesh's, because it has no address
- * of its own yet, or no more, or never. Without an address is only a pod of this node.
+ * The workload that the pod is if its labels or its namespace put it into the mesh. Only a pod of this node may be without an address.
+ * @returns undefined: it cannot be in the mesh, because it has no address of its own yet, has it no more, or never gets any
  */
 export function podWorkload(pod: PodDocument, document: Value, settings: NodeSettings): ReadPod | undefined {
   const { metadata: meta, spec, status } = pod;
@@ -106,7 +106,7 @@ export function podWorkload(pod: PodDocument, document: Value, settings: NodeSet
   // Elsewhere it is nothing to this node: its addresses are those of its node.
   if (spec.hostNetwork && !isHere) return undefined;
   const leftOut = leftOutOf(pod, settings);
-  // Of the init containers those go on beside the others that are restarted always.
+  // An init container that is always restarted is a sidecar: it goes on beside the containers.
   const running = [
     ...spec.containers,
     ...spec.initContainers.filter(({ restartPolicy }) => restartPolicy === "Always"),
