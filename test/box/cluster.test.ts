@@ -131,6 +131,26 @@ describe("local cluster", () => {
     }
   });
 
+  test("an application that fails by itself fails the close; neither a signal nor a status that was asked for does", async () => {
+    const [crashing, calm] = await Promise.all([createCluster(two), createCluster(two)]);
+    try {
+      const trace = traceOf(crashing);
+      const crashed = crashing.pod("a1").start(["sh", "-c", "echo out of luck >&2; exit 3"]);
+      crashing.pod("a2").start(["sh", "-c", "exit 0"]);
+      const asked = calm.pod("a1").start(["sh", "-c", "exit 3"]);
+      const killed = calm.pod("a2").start(["sh", "-c", "trap 'exit 4' TERM; echo up; while :; do sleep 0.1; done"]);
+      await killed.line(5_000);
+      assert.equal((await asked.finished).status, 3);
+      assert.equal((await killed.stop()).status, 4);
+      while (crashed.running) await sleep(20);
+      await assert.rejects(crashing.close(), /a1: .*status 3: out of luck/);
+      assert.deepEqual(remains(trace), []);
+      await calm.close();
+    } finally {
+      await Promise.allSettled([crashing.close(), calm.close()]);
+    }
+  });
+
   for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
     test(`${signal} to its owner leaves nothing`, async () => {
       const { owner, trace } = await ownedElsewhere();

@@ -73,7 +73,10 @@ export type Cluster = {
   pod(name: string): Pod;
   /** Replaces the mesh file of all nodes in one step. */
   writeMesh(text: string): void;
-  /** Ends everything in it and removes every trace. Idempotent. */
+  /**
+   * Ends everything in it and removes every trace. Idempotent. Throws where an application in a pod has ended by itself with a status
+   * other than 0 that no test has asked for.
+   */
   close(): Promise<void>;
 };
 
@@ -88,15 +91,19 @@ export async function createCluster(spec: ClusterSpec): Promise<Cluster> {
   const box = createBox();
   const janitor = startJanitor(box);
   let closed: Promise<void> | undefined;
+  const applications: Running[] = [];
   const close = (): Promise<void> => {
     closed ??= (async () => {
       for (const signal of endSignals) process.removeListener(signal, onSignal);
       process.removeListener("exit", onExit);
+      const crashes = applications.flatMap(({ name, crash }) => (crash === undefined ? [] : [`${name}: ${crash}`]));
       sweepBox(box);
       const gone = new Promise((resolve) => janitor.once("exit", resolve));
       janitor.ref();
       janitor.stdin?.end();
       if (janitor.exitCode === null) await gone;
+      if (crashes.length > 0)
+        throw new Error(`applications in pods ended, and no test asked how: ${crashes.join("; ")}`);
     })();
     return closed;
   };
@@ -109,7 +116,7 @@ export async function createCluster(spec: ClusterSpec): Promise<Cluster> {
   process.on("exit", onExit);
   for (const signal of endSignals) process.on(signal, onSignal);
   try {
-    return await build(box, spec, close);
+    return await build(box, spec, close, applications);
   } catch (error) {
     await close();
     throw error;
@@ -118,7 +125,12 @@ export async function createCluster(spec: ClusterSpec): Promise<Cluster> {
 
 const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>): Promise<Cluster> {
+async function build(
+  box: BoxDirs,
+  spec: ClusterSpec,
+  close: () => Promise<void>,
+  applications: Running[],
+): Promise<Cluster> {
   const plans = spec.nodes.map((node, at) => ({
     ...node,
     index: at + 1,
@@ -146,16 +158,22 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
     // In the environment and not in the file: an older revision would refuse a field that it does not know.
     const stateDir = path.join(box.runDir, plan.name, "state");
     const env = { ...process.env, ORLOP_STATE_DIR: stateDir };
-    const pods = plan.pods.map(
-      (pod): Pod => ({
-        ...host(pod.name, podAddresses(plan.index, pod.index)),
+    const pods = plan.pods.map((pod): Pod => {
+      const its = host(pod.name, podAddresses(plan.index, pod.index));
+      return {
+        ...its,
+        start: (argv, options) => {
+          const application = its.start(argv, options);
+          applications.push(application);
+          return application;
+        },
         namespace: pod.namespace ?? "demo",
         serviceAccount: pod.serviceAccount ?? pod.name,
         labels: pod.labels ?? {},
         uid: pod.uid,
         node: plan.name,
-      }),
-    );
+      };
+    });
     const base = path.join(box.runDir, plan.name);
     const node: Node = {
       ...self,

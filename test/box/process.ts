@@ -19,13 +19,15 @@ const KEPT_OUTPUT = 1_000_000;
 export class Running {
   readonly name: string;
   readonly pid: number;
-  readonly finished: Promise<Finished>;
+  readonly #finished: Promise<Finished>;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: string[] = [];
   #partial = "";
   #stdout = "";
   #stderr = "";
   #ended = false;
+  #expected = false;
+  #crash: string | undefined;
   #wake: () => void = () => {};
 
   constructor(name: string, child: ChildProcessWithoutNullStreams) {
@@ -46,15 +48,27 @@ export class Running {
     });
     // A program may end without reading its input; `finished` says how it ended.
     child.stdin.on("error", () => {});
-    this.finished = new Promise((resolve, reject) => {
+    this.#finished = new Promise((resolve, reject) => {
       child.once("error", reject);
       child.once("close", (status, signal) => {
         this.#ended = true;
+        if (status !== 0 && status !== null && !this.#expected) this.#crash = `status ${status}: ${tail(this.#stderr)}`;
         resolve({ status, signal, stdout: this.#stdout, stderr: this.#stderr });
         this.#wake();
       });
     });
-    this.finished.catch(() => this.#wake());
+    this.#finished.catch(() => this.#wake());
+  }
+
+  /** How it ended. A test that asks, or that sends a signal, expects an end. */
+  get finished(): Promise<Finished> {
+    this.#expected = true;
+    return this.#finished;
+  }
+
+  /** It ended by itself, with a status other than 0 and before anybody asked how: its status and its last words. */
+  get crash(): string | undefined {
+    return this.#expected ? undefined : this.#crash;
   }
 
   get running(): boolean {
@@ -102,7 +116,9 @@ export class Running {
   }
 
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
-    if (!this.#ended) this.#child.kill(signal);
+    if (this.#ended) return;
+    this.#expected = true;
+    this.#child.kill(signal);
   }
 
   /** Waits for its end; after `deadlineMs` it is killed and this throws. */
