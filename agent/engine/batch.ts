@@ -33,6 +33,8 @@ export class BatchEngine implements Engine {
   readonly #answers: AnswerWriter;
   readonly #late: AnswerWriter;
   #closed = false;
+  /** Of the wake-up that runs: what `wallMs` has said in it, or 0. undefined: none runs. */
+  #wokenMs: number | undefined;
 
   constructor(handler: EventHandler, onError: (error: unknown, event: EngineEvent) => void) {
     this.#handler = handler;
@@ -55,6 +57,7 @@ export class BatchEngine implements Engine {
   #wake(count: number): number {
     this.#answers.restart();
     let beganMs = performance.now();
+    this.#wokenMs = 0;
     for (let index = 0; index < count; index++) {
       const event = this.#events.read(index);
       let answer: Answer | undefined;
@@ -72,12 +75,20 @@ export class BatchEngine implements Engine {
       if (endedMs - beganMs >= PAID_FROM_MS) this.#pay(event, endedMs - beganMs);
       beganMs = endedMs;
     }
+    this.#wokenMs = undefined;
     return this.#answers.count;
   }
 
   /** Charges the time to the pod of the event's connection, so that the other pods of the thread do not wait for its decisions over and over. */
   #pay(event: EngineEvent, ms: number): void {
     if ("podIdx" in event && !this.#closed) this.#native.spendTime(event.podIdx, Math.round(ms * 1_000));
+  }
+
+  /** The wall clock in milliseconds. A wake-up looks at it once for all of its events. */
+  wallMs(): number {
+    if (this.#wokenMs === undefined) return Date.now();
+    if (this.#wokenMs === 0) this.#wokenMs = Date.now();
+    return this.#wokenMs;
   }
 
   setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void {

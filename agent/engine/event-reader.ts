@@ -3,6 +3,7 @@ import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
 import type { EngineEvent, RequestEnded, RequestEvent, TryFailed } from "./events.ts";
+import { HeadTexts } from "./head-texts.ts";
 import { RequestFields } from "./request-fields.ts";
 
 const record = abi.orlopEngineEvent;
@@ -29,12 +30,14 @@ export class EventReader {
   readonly #buffer: Buffer;
   /** Of the request that was read last. */
   readonly #fields: RequestFields;
+  readonly #heads: HeadTexts;
 
   constructor(arena: ArrayBuffer) {
     this.#view = new DataView(arena);
     this.#words = new Uint32Array(arena, 0, arena.byteLength >> 2);
     this.#buffer = Buffer.from(arena);
     this.#fields = new RequestFields(this.#buffer, 0, 0);
+    this.#heads = new HeadTexts(this.#buffer);
   }
 
   /**
@@ -201,14 +204,14 @@ export class EventReader {
     return this.#fields.moveTo(from, from + this.#u32(place + span.length));
   }
 
-  /** Its texts lie behind each other (native/engine/http/request_event.h): one copy out of the arena serves for all of them. */
+  /** Its texts lie behind each other (native/engine/http/request_event.h). */
   #request(at: number, conn: number, generation: number, podIdx: number, protocol?: "http1"): RequestEvent {
     const place = at + record.text;
     const from = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
     const method = this.#u32(place + span.length);
     const target = method + this.#u32(place + span.size + span.length);
     const authority = target + this.#u32(place + 2 * span.size + span.length);
-    const text = this.#buffer.toString("latin1", from, from + authority);
+    const words = this.#heads.read(from, method, target, authority);
     return {
       type: "request",
       conn,
@@ -216,9 +219,10 @@ export class EventReader {
       podIdx,
       request: this.#i32(at + record.expect),
       protocol: protocol ?? named(abi.httpProtocols, this.#u32(at + record.kind)),
-      method: text.slice(0, method),
-      target: text.slice(method, target),
-      authority: text.slice(target),
+      method: words.method,
+      target: words.target,
+      authority: words.authority,
+      words,
       fields: this.#fieldsOf(at),
     };
   }

@@ -1,6 +1,7 @@
 // What rules read of a request is read once.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { HeadWords } from "../mesh/head-words.ts";
 import { FakeMesh, policy, workload } from "../mesh/mesh.fake.ts";
 import type { Condition } from "../mesh/policies.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
@@ -65,4 +66,16 @@ test("a field is looked for once, however many conditions of rules ask for it, a
     header: hidden,
   });
   assert.deepEqual([facts.header("x-envoy-a"), facts.header("x-a"), facts.header("x-a")], [[], ["yes"], ["yes"]]);
+});
+
+test("words that a head brings count where they are its own, and not where its target, authority or method was written anew", () => {
+  const sent = { method: "GET", target: "/a?b=c", authority: "api" };
+  const words = new HeadWords(sent);
+  const header = (): readonly string[] => [];
+  const { path } = requestFacts({ ...sent, words, header });
+  assert.equal(path, words.path);
+  assert.equal(requestFacts({ ...sent, target: "/other", words, header }).path.text, "/other");
+  assert.equal(requestFacts({ ...sent, authority: "other", words, header }).host.text, "other");
+  assert.equal(requestFacts({ ...sent, method: "POST", words, header }).method, "POST");
+  assert.deepEqual([words.path?.text, words.host?.text], ["/a", "api"]);
 });

@@ -1,25 +1,19 @@
 // 9 · any thread · the head of a request as facts for the evaluator. Pure.
 import type { RequestFacts } from "../mesh/facts.ts";
-import { canonicalHost, canonicalPath } from "./canonical.ts";
+import type { HeadWords, SentWords } from "../mesh/head-words.ts";
+import { hostOfWords, pathOf, pathOfWords, wordsOf } from "./words-meaning.ts";
 
-export type RequestHead = {
-  readonly method: string;
-  /** Path and query, such as `/a?b=c`; `*`. */
-  readonly target: string;
-  /** Host or :authority; empty: none was sent. */
-  readonly authority: string;
+export type RequestHead = SentWords & {
+  /** Of these words, or of others, which then count for nothing; absent: nobody has read them before. */
+  readonly words?: HeadWords | undefined;
   /** Values of the field of this lower-case name, in the order of arrival, without white space around them. */
   readonly header: RequestFacts["header"];
 };
 
 /** What rules may look at: path and host in canonical form (canonical.ts), the method as it was sent, each field read once. */
-export function requestFacts({ method, target, authority, header }: RequestHead): RequestFacts {
-  return {
-    method,
-    path: canonicalPath(pathOf(target)),
-    host: canonicalHost(authority),
-    header: onceEach(header),
-  };
+export function requestFacts(head: RequestHead): RequestFacts {
+  const words = wordsOf(head);
+  return { method: words.method, path: pathOfWords(words), host: hostOfWords(words), header: onceEach(head.header) };
 }
 
 /**
@@ -36,12 +30,6 @@ function onceEach(header: RequestFacts["header"]): RequestFacts["header"] {
     known.set(name, sent);
     return sent;
   };
-}
-
-/** Without its query. */
-export function pathOf(target: string): string {
-  const query = target.indexOf("?");
-  return query < 0 ? target : target.slice(0, query);
 }
 
 /** What is taken out of the request is not read either: rules judge what the application gets. */

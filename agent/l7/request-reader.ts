@@ -1,9 +1,14 @@
 // 20 · any thread · what conditions of routes read of a request, each part once however many conditions ask for it, and what that costs. Pure.
 import type { RequestFacts } from "../mesh/facts.ts";
+import type { HeadWords } from "../mesh/head-words.ts";
 import { queryOf } from "./query.ts";
 
 /** What a route may look at. `target`: path and query as they came. */
-export type RoutedRequest = Pick<RequestFacts, "method" | "path" | "header"> & { readonly target: string };
+export type RoutedRequest = Pick<RequestFacts, "method" | "path" | "header"> & {
+  readonly target: string;
+  /** Of this very request; absent: nobody has read its words before. */
+  readonly words?: HeadWords;
+};
 
 /**
  * Characters of a request that are read for its conditions: a caller may send long fields, and a route may compare many of them. A

@@ -1,6 +1,7 @@
 // 20 · any thread · the routes of one port, for one caller's namespace, as a single ordered list: a request → the rule that takes it,
 // found by path. The order is Gateway API's (HTTPRouteRule.matches); whatever else lists rules in another order can be found alike. Pure.
 import { fullName, ruleName } from "../mesh/full-name.ts";
+import type { HeadWords } from "../mesh/head-words.ts";
 import type { HttpMatch, HttpRoute, HttpRule, ValueCondition } from "../mesh/http-rule.ts";
 import { isTaken } from "./condition.ts";
 import { RequestReader, type RoutedRequest } from "./request-reader.ts";
@@ -42,6 +43,10 @@ export class RouteTable {
   /** Of the request that is looked up: matches, and their conditions behind the first. */
   #tried = 0;
   readonly #reader = new RequestReader();
+  /** Method and target say which rule takes a request: no match reads other fields. */
+  readonly #needsWordsAlone: boolean;
+  /** Then what was found for words that come again and again. */
+  readonly #found = new WeakMap<HeadWords, RouteEntry | "too-many">();
 
   constructor(routes: readonly HttpRoute[]) {
     this.entries = inOrder(routes);
@@ -59,10 +64,26 @@ export class RouteTable {
       if (kind === "prefix") most = Math.max(most, segmentsOf(value));
     }
     this.#mostSegments = most;
+    this.#needsWordsAlone = this.entries.every(({ match }) => match.headers.length === 0);
   }
 
   /** undefined: no rule takes it. "too-many": it was not found with what may be tried and read for it. */
   find(request: RoutedRequest): RouteEntry | "too-many" | undefined {
+    const { words } = request;
+    const isOfWords =
+      words?.isRepeated === true &&
+      words.target === request.target &&
+      words.path === request.path &&
+      words.method === request.method;
+    if (!isOfWords || !this.#needsWordsAlone) return this.#lookUp(request);
+    const known = this.#found.get(words);
+    if (known !== undefined) return known;
+    const found = this.#lookUp(request);
+    if (found !== undefined) this.#found.set(words, found);
+    return found;
+  }
+
+  #lookUp(request: RoutedRequest): RouteEntry | "too-many" | undefined {
     this.#tried = 0;
     this.#reader.begin(request);
     try {

@@ -36,7 +36,14 @@ export type Choice = {
 
 /** The endpoint for a new connection, or for a request; undefined: nobody may be chosen. */
 export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice): Candidate | undefined {
-  const eligible = eligibleEndpoints(candidates, choice);
+  return chooseAmong(eligibleEndpoints(candidates, choice), choice);
+}
+
+/** The same of candidates that are known to be eligible. */
+export function chooseAmong(
+  eligible: readonly Candidate[],
+  choice: Omit<Choice, "from" | "loadBalancing">,
+): Candidate | undefined {
   const [only] = eligible;
   if (eligible.length < 2) return only;
   const { among } = choice;
@@ -71,7 +78,10 @@ export function eligibleEndpoints(
 
 /** The candidates that may be chosen for some client: healthy, with a weight. */
 export function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
-  return candidates.filter((candidate) => candidate.weight > 0 && (candidate.healthy || policy.health === "allow-all"));
+  const isUsable = ({ weight, healthy }: Candidate): boolean =>
+    weight > 0 && (healthy || policy.health === "allow-all");
+  // Each request comes by here, and mostly all of them are.
+  return candidates.every(isUsable) ? candidates : candidates.filter(isUsable);
 }
 
 /**

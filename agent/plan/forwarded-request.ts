@@ -1,14 +1,17 @@
 // 18 · any thread · a request whose Service is chosen, as a value → its endpoint there, what of it changes, and between two pods of a node
 // whether it may. Pure.
+
 import { canonicalPath } from "../l7/canonical.ts";
 import { sharedBy } from "../l7/cors.ts";
-import { canonicalTarget, pathOf, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";
+import { canonicalTarget, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";
 import { replacedTarget } from "../l7/rewrite.ts";
 import type { RouteEntry } from "../l7/route-table.ts";
 import type { RouteTables } from "../l7/route-tables.ts";
+import { pathOf } from "../l7/words-meaning.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import { ruleName } from "../mesh/full-name.ts";
+import type { HeadWords } from "../mesh/head-words.ts";
 import type { FieldEdits, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { WarmUp } from "../mesh/traffic-policy.ts";
@@ -35,6 +38,8 @@ export type RoutedFacts = {
   /** Path and query as they came. */
   readonly target: string;
   readonly authority: string;
+  /** Of these words; absent: nobody has read them before. */
+  readonly words?: HeadWords | undefined;
   readonly header: RequestFacts["header"];
   /** Its rule's fault has delayed it already; absent: it has not. */
   readonly isDelayed?: boolean;

@@ -45,7 +45,7 @@ export function observed(estimate: Estimate, { elapsedMs, isFailed }: RequestSam
   const before = estimate.latencyMs;
   const mean = isFailed === false ? kept * before + (1 - kept) * elapsedMs : kept * before;
   const latencyMs = Math.max(UNSEEN_MS / 10, elapsedMs > before ? elapsedMs : mean);
-  const recovered = decayed(estimate, nowMs).success;
+  const recovered = 1 - (1 - estimate.success) * kept;
   const success = isFailed === null ? recovered : recovered * (1 - WEIGHT) + (isFailed ? 0 : WEIGHT);
   return { latencyMs, success, atMs: nowMs };
 }

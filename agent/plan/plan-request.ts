@@ -1,10 +1,10 @@
 // 18 · any thread · a request at the caller's end as a value → where it goes and what of it changes, or what it is answered. Pure.
-import { canonicalPath } from "../l7/canonical.ts";
+
 import { sharedBy } from "../l7/cors.ts";
-import { pathOf } from "../l7/request-facts.ts";
 import { locationOf } from "../l7/rewrite.ts";
 import type { RouteEntry } from "../l7/route-table.ts";
 import { mayLeadTo } from "../l7/route-view.ts";
+import { pathOfWords, wordsOf } from "../l7/words-meaning.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { RouteBackend, SessionPersistence } from "../mesh/http-rule.ts";
 import type { Service } from "../mesh/service.ts";
@@ -46,7 +46,8 @@ function plannedRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
   // The last route has gone while the connection was open.
   if (table === null) return forwarded(facts, { service, port, entry: null, backend: null }, world);
   const { method, target, header } = facts;
-  const entry = table.find({ method, path: canonicalPath(pathOf(target)), header, target });
+  const words = wordsOf(facts);
+  const entry = table.find({ method, path: pathOfWords(words), header, target, words });
   if (entry === undefined) return reply("no-route", 404, "no route", null);
   if (entry === "too-many") return reply("too-many-matches", 500, "no route", null);
   const { rule } = entry;

@@ -12,7 +12,7 @@ import type { Workload } from "../mesh/workload.ts";
 import { candidatesIn } from "./candidates.ts";
 import { endpointOfKey } from "./consistent-hash.ts";
 import { drawn } from "./drawn.ts";
-import { type Candidate, type Choice, chooseEndpoint, usable } from "./endpoints.ts";
+import { type Candidate, type Choice, chooseAmong, eligibleEndpoints, usable } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
 
 /** What all but `refuse` say: whom we take the far end for. */
@@ -195,12 +195,12 @@ export function toService(
   const isOpen = ({ address, port: at }: Candidate): boolean => without?.(address, at) !== true;
   const used = world.inUse === undefined ? candidates : world.inUse(usable(candidates, service.loadBalancing), isOpen);
   const open = without === undefined ? used : used.filter(isOpen);
-  const chosen = chooseEndpoint(open, {
-    from: source,
-    loadBalancing: service.loadBalancing,
-    random: world.random,
-    ...balancingOf(service, source, known, world),
-  });
+  const eligible = eligibleEndpoints(open, { from: source, loadBalancing: service.loadBalancing });
+  // A single endpoint is chosen whatever it costs.
+  const chosen =
+    eligible.length < 2
+      ? eligible[0]
+      : chooseAmong(eligible, { random: world.random, ...balancingOf(service, source, known, world) });
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);
   // A targetPort may name a port of ours though the service's port does not (docs/reference/failures.md, row E1).
   if (isOwnPort(chosen.port)) return refuse("own-port", service);

@@ -43,23 +43,6 @@ let isFirst = true;
 let updates: MeshUpdate[] = [];
 const lines = new LineBatch();
 const delay = loopDelay();
-const recorder = new Recorder({
-  thread: options.index,
-  labelSets: LABEL_SETS,
-  now: Date.now,
-  // The leg to the peer: what our pod dials is upstream, and what reaches it comes from downstream.
-  transport: (connection, { direction }) =>
-    engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
-  log: (ended, outcome, atMs) => {
-    if (options.accessLog === "off") return;
-    lines.add(accessLine(ended.record, outcome, { atMs, format: options.accessLog, alike: ended.alike }));
-  },
-  logRequest: (record) => {
-    if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;
-    lines.add(requestLine(record, Date.now(), options.accessLog));
-  },
-});
-
 const wrong = (message: string, error: unknown): void =>
   tell({
     op: "log",
@@ -74,6 +57,22 @@ const engine = new BatchEngine(
   (event) => traffic.handle(event),
   (error, event) => faulted(error, `answering ${event.type}`),
 );
+const recorder = new Recorder({
+  thread: options.index,
+  labelSets: LABEL_SETS,
+  now: () => engine.wallMs(),
+  // The leg to the peer: what our pod dials is upstream, and what reaches it comes from downstream.
+  transport: (connection, { direction }) =>
+    engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
+  log: (ended, outcome, atMs) => {
+    if (options.accessLog === "off") return;
+    lines.add(accessLine(ended.record, outcome, { atMs, format: options.accessLog, alike: ended.alike }));
+  },
+  logRequest: (record) => {
+    if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;
+    lines.add(requestLine(record, Date.now(), options.accessLog));
+  },
+});
 const evaluator = evaluatorOf(store);
 // The system's monotonic clock: data threads compare what they read.
 const limits = new RequestLimits(process.hrtime.bigint);

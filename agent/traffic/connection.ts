@@ -1,7 +1,7 @@
 // 7, 12 · data thread · a connection of the engine as traffic sees it, from its first event to its only `closed`.
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted, Closed, ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
-import { pathOf } from "../l7/request-facts.ts";
+import { pathOf } from "../l7/words-meaning.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";

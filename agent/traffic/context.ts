@@ -5,8 +5,8 @@ import { traceparents } from "../plan/connect-headers.ts";
 import type { RequestWorld } from "../plan/forwarded-request.ts";
 import { judge } from "../plan/judge-connection.ts";
 import type { PlanWorld } from "../plan/plan.ts";
-import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
+import { RequestVerdicts } from "../policy/request-verdicts.ts";
 import { ClientHellos } from "./client-hellos.ts";
 import { EjectionCells } from "./ejection-cells.ts";
 import { EndpointAges } from "./endpoint-ages.ts";
@@ -55,7 +55,7 @@ export type TrafficContext = {
   readonly copyFault: (error: unknown) => void;
   readonly origins: Pick<Origins, "numberOf" | "dropPod" | "dropCopiesHere">;
   /** Of requests, by that mesh. */
-  readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;
+  readonly verdicts: Pick<RequestVerdicts, "of">;
   /** What limits say of a request that policy allows, which they count. */
   readonly limits: JudgeLimits;
   /** The integer under which the certificate of this SPIFFE ID is installed; undefined: not yet. */
@@ -92,7 +92,7 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     expected: new ExpectedPeers(),
     verified: new VerifiedPeers(),
     world,
-    evaluator: { judge: (facts) => judge(facts, world), readsPaths },
+    verdicts: new RequestVerdicts(options.mesh, { judge: (facts) => judge(facts, world), readsPaths }),
     costs,
     health,
     requests: {

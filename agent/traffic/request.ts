@@ -5,7 +5,7 @@ import type { RequestEvent } from "../engine/events.ts";
 import { canonicalTarget, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Permission } from "../plan/permission.ts";
-import { type ConnectionOfRequest, judgeRequest } from "../policy/judge-request.ts";
+import type { ConnectionOfRequest } from "../policy/judge-request.ts";
 import { withLimits } from "../policy/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
@@ -15,15 +15,15 @@ export function answerRequest(
   connection: Connection,
   context: TrafficContext,
 ): Answer | undefined {
-  const { conn, generation, method, target, authority, fields, request } = event;
+  const { conn, generation, method, target, authority, words, fields, request } = event;
   const judged = context.live.permissionOf(connection)?.judged;
   const destination = judged == null ? undefined : context.world.mesh.workload(judged.destinationUid);
   const removesProxyHeaders = destination?.removesProxyHeaders === true;
   const header = removesProxyHeaders ? withoutProxyHeaders(fields.values) : fields.values;
-  const facts = requestFacts({ method, target, authority, header });
+  const facts = requestFacts({ method, target, authority, words, header });
   // The pod or its workload has gone: then nothing allows the request.
   const asked = judged == null || destination === undefined ? null : connectionFacts(judged, destination);
-  const allowed = asked === null ? null : judgeRequest(asked, facts, context.evaluator);
+  const allowed = judged == null || asked === null ? null : context.verdicts.of(asked, judged, facts, words);
   const isCanonical = allowed?.verdict === "allow" && allowed.path === "canonical";
   const written = isCanonical ? canonicalTarget(target, facts) : "";
   const open = connection.openRequestOf(request);

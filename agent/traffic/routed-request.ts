@@ -255,7 +255,13 @@ function budgetKey({ entry, chosen }: ForwardPlan, { record }: Connection): stri
 
 /** What the plan of a request is made of; null: its pod has gone. `header` is valid while its event is. */
 function routedFacts(
-  { method, target, authority, fields }: Pick<RequestEvent, "method" | "target" | "authority" | "fields">,
+  {
+    method,
+    target,
+    authority,
+    words,
+    fields,
+  }: Pick<RequestEvent, "method" | "target" | "authority" | "words" | "fields">,
   connection: Connection,
   context: TrafficContext,
 ): RoutedFacts | null {
@@ -264,7 +270,7 @@ function routedFacts(
   const known = pod === undefined ? undefined : context.world.mesh.workload(pod.workloadUid);
   if (pod === undefined || known === undefined) return null;
   const source = withAddresses(known, pod.addresses);
-  return { source, client, dialled, method, target, authority, header: fields.values };
+  return { source, client, dialled, method, target, authority, words, header: fields.values };
 }
 
 type Sent = {

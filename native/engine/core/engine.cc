@@ -64,6 +64,7 @@ void Engine::EndTurn() {
     if (events_.empty()) break;
   }
   turn_.End();
+  clock_.Forget();
   if (closing_) return EndEverything();
   turn_.Reap();
   if (!events_.empty() || turn_.HasWork()) loop_.Again();
@@ -75,6 +76,7 @@ void Engine::DeliverEvents() {
   if (count > 0) {
     stats_.batches++;
     answers = handler_(handler_self_, count);
+    clock_.Forget();
   }
   for (int32_t i = 0; i < answers && i < ORLOP_ARENA_EVENT_CAPACITY; i++) {
     Apply(arena_ + ORLOP_ARENA_ANSWERS + static_cast<size_t>(i) * sizeof(orlop_engine_answer),
@@ -84,6 +86,7 @@ void Engine::DeliverEvents() {
 }
 
 void Engine::Submit() {
+  clock_.Forget();
   Apply(arena_ + ORLOP_ARENA_LATE_ANSWER, arena_ + ORLOP_ARENA_LATE_TEXT, ORLOP_ARENA_LATE_TEXT_SIZE);
   turn_.Wake();
 }
