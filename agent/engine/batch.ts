@@ -22,7 +22,7 @@ export type TunnelTimes = {
 };
 
 /** Decisions that take longer than this are charged to the pod by their time. The price of a turn covers the others (native/engine/core/pod_shares.h). */
-const PAID_FROM_MS = 0.05;
+const PAID_FROM_MS = 0.1;
 
 /** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
 export class BatchEngine implements Engine {

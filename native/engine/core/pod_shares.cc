@@ -97,14 +97,28 @@ void PodShares::SpendTime(uint32_t pod_idx, uint32_t us) {
   account.verdict_units = std::max(account.verdict_units, std::min(units, kShareAlone));
 }
 
+int32_t PodShares::MayCome(uint32_t pod_idx, int32_t most) {
+  const auto found = accounts_.find(pod_idx);
+  if (found == accounts_.end()) return most;
+  const int32_t share = Share();
+  turns_.SetShare(share);
+  if (turns_.Owes(&found->second->queue, turn_.number())) return 0;
+  const int32_t verdict = found->second->verdict_units;
+  return verdict == 0 ? most : std::clamp(share / verdict, 1, most);
+}
+
+void PodShares::Came(uint32_t pod_idx, uint32_t count) {
+  const auto found = accounts_.find(pod_idx);
+  if (found == accounts_.end()) return;
+  for (PodAccount& account = *found->second; count > 0 && account.verdict_units > 0; count--)
+    account.ExpectVerdict();
+}
+
 bool PodShares::MayGo(PodShare* share, size_t head_bytes) {
   const int32_t most = Share();
   const auto beyond = static_cast<int32_t>(head_bytes / kHeadBytesPerUnit);
   turns_.SetShare(most);
-  int32_t& verdict = share->account_->verdict_units;
-  const int32_t cost = std::max(1 + beyond, verdict);
-  // The estimate goes down by a sixteenth, since requests that take less may follow.
-  verdict -= (verdict + 15) / 16;
+  const int32_t cost = std::max(1 + beyond, share->account_->ExpectVerdict());
   if (turns_.Ask(&share->account_->queue, &share->go_, std::min(cost, most), turn_.number())) return true;
   turn_.Again(this);
   return false;

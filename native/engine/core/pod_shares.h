@@ -22,6 +22,12 @@ struct PodAccount final : Turn::Mortal {
   uint32_t pod_idx = 0;
   // What a verdict on its requests takes, by those before: at most kShareAlone.
   int32_t verdict_units = 0;
+  // What the next takes. The estimate goes down by a sixteenth each time, since requests that take less may follow.
+  int32_t ExpectVerdict() {
+    const int32_t units = verdict_units;
+    verdict_units -= (units + 15) / 16;
+    return units;
+  }
   size_t shares = 0;
   size_t carried = 0;  // of these
   size_t open = 0;
@@ -69,6 +75,10 @@ class PodShares final : public Turn::Task {
   // TypeScript has taken so long for an event of the pod, in microseconds: the pod has as much less of its next turns, also of those
   // after all its connections have ended. What it asks for next counts as if it took as long.
   void SpendTime(uint32_t pod_idx, uint32_t us);
+  // How many connections of the pod may come in this turn, of at most so many: fewer while verdicts are dear, none while it owes for them.
+  int32_t MayCome(uint32_t pod_idx, int32_t most);
+  // So many have come.
+  void Came(uint32_t pod_idx, uint32_t count);
   // True: the request may go to TypeScript now. False: when OnMayGo is called.
   bool MayGo(PodShare* share, size_t head_bytes);
   // The request has ended, and the next may come.

@@ -21,11 +21,11 @@ class Toll {
   void Use(Budget* budget) { budget_ = budget; }
   Budget& budget() { return *budget_; }
 
-  // Called before each read, with the number of the turn: a new number gives the session a new share of work.
-  void Begin(uint64_t turn) {
+  // Called before each read, with the number of the turn: a new number gives the session a new share of work, of which `done` is used up.
+  void Begin(uint64_t turn, uint32_t done = 0) {
     if (turn == turn_) return;
     turn_ = turn;
-    work_done_ = 0;
+    work_done_ = done;
     requests_ = 0;
   }
   void Work(uint32_t units) { work_done_ += units; }

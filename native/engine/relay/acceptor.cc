@@ -16,7 +16,7 @@
 namespace orlop {
 namespace {
 
-// Per wake-up and listener; the set is level-triggered here, so the rest comes in the next turn.
+// Per wake-up and listener; the set is level-triggered here, so the rest comes in the next turn. Of a pod whose verdicts take long it is less.
 constexpr int kAcceptsPerTurn = 128;
 
 }  // namespace
@@ -40,13 +40,16 @@ bool Acceptor::Open() {
 }
 
 void Acceptor::OnReady(uint32_t) {
-  for (int taken = 0; taken < kAcceptsPerTurn && fd_; taken++) {
+  PodShares& shares = context_.services.shares;
+  const int most = shares.MayCome(pod_idx_, kAcceptsPerTurn);
+  for (int taken = 0; taken < most && fd_; taken++) {
     sockaddr_storage address;
     socklen_t length = sizeof address;
     const int fd =
         accept4(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       Take(Descriptor::Accepted(fd), address, length);
+      shares.Came(pod_idx_, 1);
       continue;
     }
     // ECONNABORTED and the network errors of accept(2) concern one connection that is already gone.

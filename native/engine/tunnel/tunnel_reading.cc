@@ -15,13 +15,22 @@ constexpr size_t kReadOfSlowed = 16 * 1024;
 // A key update derives keys. About 2,000 instructions each.
 constexpr uint32_t kTlsMessageWork = 16;
 constexpr uint8_t kHandshakeRecord = 0x16;
+// Of a turn's work.
+constexpr int32_t kRequestsPerTurn = 32;
+constexpr uint32_t kWorkOfRequest = Toll::kWorkPerTurn / kRequestsPerTurn;
 
 }  // namespace
 
 void Tunnel::Receive() {
   if (slow_.armed()) return;
-  toll_.Begin(services_.turn.number());
+  // Verdicts on what the peer asks for are the pod's.
+  const int32_t may_come =
+      role_ == Role::kServer ? services_.shares.MayCome(pod_idx_, kRequestsPerTurn) : kRequestsPerTurn;
+  if (may_come == 0) return services_.turn.Again(this);
+  toll_.Begin(services_.turn.number(), (kRequestsPerTurn - may_come) * kWorkOfRequest);
+  const uint32_t before = toll_.requests();
   if (ReceiveUnread()) ReceiveBuffers();
+  services_.shares.Came(pod_idx_, toll_.requests() - before);
   HeedToll();
 }
 

@@ -430,6 +430,7 @@ void PayForTime() {
     Expect(dear.Open(400) && shares.MayGo(&dear, 400), "the first request to go");
     shares.SpendTime(1, kUs);
   }
+  Expect(shares.MayCome(1, 128) == 0 && shares.MayCome(2, 128) == 128, "no connection to come while it owes");
   Connection next(world, 1), beside(world, 1);
   Expect(next.Open(400) && !shares.MayGo(&next, 400), "a new connection not to be a new pod");
   Expect(beside.Open(400) && !shares.MayGo(&beside, 400), "another to wait behind it");
@@ -440,6 +441,15 @@ void PayForTime() {
   Expect(beside.turns == 0, "a request to count as what the request before it took");
   world.Turn();
   Expect(beside.turns == 1, "the next to go in the next turn");
+  while (shares.MayCome(1, 128) == 0) world.Turn();
+  Expect(shares.MayCome(1, 128) == 1, "a single connection to come, of which as much is expected");
+  int32_t before = 1;
+  for (int came = 0; shares.MayCome(1, 128) < 128; came++) {
+    Expect(came < 500, "what is cheap again to be held for cheap after a while");
+    shares.Came(1, 1);
+    Expect(shares.MayCome(1, 128) >= before, "more to come with each that has come");
+    before = shares.MayCome(1, 128);
+  }
   // Accounts of pods that have gone stay for as long as they owe something, and not for ever.
   for (uint32_t pod = 10; pod < 10'000; pod++) {
     Connection gone(world, pod);
