@@ -358,10 +358,12 @@ export const orlopSpan = {
 
 /** Byte offsets in struct orlop_origin_pool. */
 export const orlopOriginPool = {
-  size: 12,
+  size: 24,
   connectMs: 0,
   idleMs: 4,
   mostRequests: 8,
+  mostOpen: 12,
+  key: 16,
 } as const;
 
 /** Byte offsets in struct orlop_engine_event. */
@@ -535,6 +537,7 @@ export const closeCauses = [
   "not-http",
   "http-refused",
   "http-timeout",
+  "overflow",
   "http-silent",
 ] as const;
 

@@ -10,7 +10,10 @@ const CODE = "ORL4115";
 const NAMED = 20;
 
 export function trafficFindings(mesh: Pick<Snapshot, "services" | "httpRoutes">): readonly Finding[] {
-  const ruled = [...mesh.services()].filter(({ traffic }) => traffic !== undefined);
+  // A cap on connections holds for those that nobody reads as well.
+  const ruled = [...mesh.services()].filter(
+    ({ traffic }) => traffic !== undefined && traffic.maxConnections === undefined,
+  );
   if (ruled.length === 0) return [];
   const routed = new Set(
     [...mesh.httpRoutes()].flatMap(({ rules }) =>

@@ -10,6 +10,7 @@ export type TrafficView = {
   readonly texts: readonly string[];
   readonly connectionPool: {
     readonly http2MaxRequests: number | null;
+    readonly maxConnections: number | null;
     readonly connectTimeoutMs: number | null;
     readonly idleTimeoutMs: number | null;
     readonly maxRequestsPerConnection: number | null;
@@ -33,11 +34,12 @@ export type TrafficView = {
 };
 
 export function trafficView(policy: TrafficPolicy): TrafficView {
-  const { outliers, maxRequests, pool, balance, warmUp } = policy;
+  const { outliers, maxRequests, maxConnections = null, pool, balance, warmUp } = policy;
   return {
     texts: trafficTexts(policy),
     connectionPool: {
       http2MaxRequests: maxRequests,
+      maxConnections,
       connectTimeoutMs: pool?.connectMs || null,
       idleTimeoutMs: pool?.idleMs || null,
       maxRequestsPerConnection: pool?.mostRequests || null,

@@ -33,6 +33,8 @@ export interface NativeEngine {
   setPodLimits(open: number, headBytes: number): void;
   /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */
   setTunnelTimes(pingEvery: number, pingAnswer: number, idle: number, patience: number, servedOn: number): void;
+  /** Memory that all data threads have (agent/traffic/under-way-cells.ts, "awaited"). Throws a TypeError where it is not laid out for so many. */
+  shareConnections(words: BigUint64Array<SharedArrayBuffer>, thread: number, threads: number): void;
   drain(): void;
   close(): void;
 }

@@ -146,7 +146,7 @@ export class AnswerWriter {
   }
 
   /** Into the text that #texts has left empty. */
-  #pool(at: number, { connectMs, idleMs, mostRequests }: OriginPool): boolean {
+  #pool(at: number, { connectMs, idleMs, mostRequests, cap }: OriginPool): boolean {
     const { size } = abi.orlopOriginPool;
     if (this.#textLength + size > this.#area.textSize) return false;
     const place = at + record.text + 3 * abi.orlopSpan.size;
@@ -156,6 +156,8 @@ export class AnswerWriter {
     this.#view.setUint32(written + abi.orlopOriginPool.connectMs, milliseconds(connectMs), true);
     this.#view.setUint32(written + abi.orlopOriginPool.idleMs, milliseconds(idleMs), true);
     this.#view.setUint32(written + abi.orlopOriginPool.mostRequests, milliseconds(mostRequests), true);
+    this.#view.setUint32(written + abi.orlopOriginPool.mostOpen, cap === undefined ? 0 : milliseconds(cap.most), true);
+    this.#view.setBigUint64(written + abi.orlopOriginPool.key, cap?.key ?? 0n, true);
     this.#textLength += size;
     return true;
   }

@@ -198,6 +198,14 @@ export class BatchEngine implements Engine {
     this.#native.setTunnelTimes(pingEveryMs, pingAnswerMs, idleMs, patienceMs, servedOnMs);
   }
 
+  /** Before the first origin: cells in which all threads count the connections of origins with a cap. */
+  shareConnections(
+    buffer: SharedArrayBuffer,
+    { thread, threads }: { readonly thread: number; readonly threads: number },
+  ): void {
+    this.#native.shareConnections(new BigUint64Array(buffer), thread, threads);
+  }
+
   drain(): void {
     this.#native.drain();
   }

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../mesh/mesh.fake.ts";
 import { emptyOperation, type MtlsMode, type Rule } from "../mesh/policies.ts";
+import { nowhere } from "../mesh/source-ref.ts";
 import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { pairVerdicts, podVips } from "./pair-verdicts.ts";
@@ -155,6 +156,18 @@ describe("a virtual address", () => {
         all,
       ).length;
     assert.deepEqual([routed("shop"), routed("bank")], [0, 2]);
+  });
+
+  test("a port whose connections are capped is the agent's, who counts them", () => {
+    const policy = { outliers: null, maxRequests: null, hash: null, balance: null, warmUp: null, from: nowhere };
+    const capped = (given: { readonly maxConnections?: number }) =>
+      podVips(
+        web,
+        world((mesh) => mesh.serviceList.splice(0, 1, service("api", { traffic: { ...policy, ...given } }))),
+        all,
+      ).length;
+    assert.equal(capped({ maxConnections: 5 }), 0);
+    assert.ok(capped({}) > 0);
   });
 
   test("one endpoint that may not be joined makes it the agent's; one that nobody may choose does not", () => {

@@ -63,8 +63,9 @@ export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
     ...service.ports.map((port): OutEntry => {
       const targets = candidatesOf(endpoints, port, address);
       const { loadBalancing } = service;
-      // Where routes or clients' needs decide, only an agent knows the endpoint.
-      const isRouted = anyClientNeedOf(service, port, world.mesh) !== null;
+      // Where routes decide, only an agent knows the endpoint.
+      const need = anyClientNeedOf(service, port, world.mesh);
+      const isRouted = need !== null && need !== "connection-cap";
       const answered = isRouted || loadBalancing.mode === "passthrough" || usable(targets, loadBalancing).length > 0;
       const direct = !refusesWithoutAgent(service, port, world.mesh) && allGoDirect(targets, world);
       return { address, port: port.port, verdict: outVerdict(direct, answered) };

@@ -2,8 +2,13 @@
 import type { ConnectionPool, HashKey, OutlierDetection, TrafficPolicy } from "./traffic-policy.ts";
 
 /** Of its caps and connections; empty: it says nothing of them. */
-export function poolTexts({ maxRequests, pool }: Pick<TrafficPolicy, "maxRequests" | "pool">): readonly string[] {
-  return [...(maxRequests === null ? [] : [`${maxRequests} requests at once`]), ...connectionTexts(pool)];
+export function poolTexts(policy: Pick<TrafficPolicy, "maxRequests" | "maxConnections" | "pool">): readonly string[] {
+  const { maxRequests, maxConnections, pool } = policy;
+  return [
+    ...(maxRequests === null ? [] : [`${maxRequests} requests at once`]),
+    ...(maxConnections === undefined ? [] : [`${maxConnections} connections at once`]),
+    ...connectionTexts(pool),
+  ];
 }
 
 /** How its connections are kept. */

@@ -73,6 +73,8 @@ export type TrafficPolicy = {
   readonly outliers: OutlierDetection | null;
   /** Requests of a caller's identity under way to a port at once, over all threads of its node; null: as many as come. */
   readonly maxRequests: number | null;
+  /** Connections of a caller's identity open to a port at once, over all threads of its node, read or not. Absent: as many as come. */
+  readonly maxConnections?: number;
   /** Absent: connections are kept as they are without a DestinationRule. */
   readonly pool?: ConnectionPool;
   /** Requests of the same key go to the same endpoint; null: there is no key. */

@@ -41,7 +41,11 @@ function telemetry() {
   const made = new Telemetry({
     version: "1.2.3",
     counts,
-    threads: { report: async () => [], ejections: new EjectionCells(EjectionCells.buffer()).counts },
+    threads: {
+      report: async () => [],
+      ejections: new EjectionCells(EjectionCells.buffer()).counts,
+      connectionOverflow: 3,
+    },
     certificates: { view: () => [] },
     tables: { gate },
     keeper: {
@@ -106,6 +110,7 @@ test("what the threads hand over, the kernel's counters and the node's state are
   const text = await made.page.text();
   for (const line of [
     /^istio_tcp_connections_opened_total\{reporter="source",source_workload="web",.*\} 2$/m,
+    /^orlop_connection_overflow_total 3$/m,
     /^orlop_handshake_failures_total\{reason="timeout"\} 1$/m,
     /^orlop_tunnels_abused_total\{reason="reset-flood"\} 1$/m,
     /^orlop_certificate_failures_total 1$/m,

@@ -19,6 +19,7 @@ import { ejectionMetrics } from "../threads/ejection-metrics.ts";
 import type { LimitBuffers } from "../threads/limit-buffers.ts";
 import { limitMetrics } from "../threads/limit-metrics.ts";
 import type { ThreadReport } from "../threads/messages.ts";
+import { overflowMetrics } from "../threads/overflow-metrics.ts";
 import { engineMetrics } from "../threads/thread-metrics.ts";
 import type { AgentCounts } from "./agent-counts.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
@@ -27,7 +28,7 @@ import { nodeMetrics } from "./node-metrics.ts";
 export type TelemetryParts = {
   readonly version: string;
   readonly counts: AgentCounts;
-  readonly threads: Pick<DataThreads, "report" | "ejections">;
+  readonly threads: Pick<DataThreads, "report" | "ejections" | "connectionOverflow">;
   readonly certificates: Pick<Certificates, "view">;
   readonly tables: Pick<KernelTables, "gate">;
   readonly keeper: Pick<KeeperClient, "connected" | "programs" | "nodeAccess">;
@@ -99,6 +100,7 @@ export class Telemetry {
       () => watch.metrics(),
       () => limitMetrics(limits),
       () => ejectionMetrics(threads.ejections),
+      () => overflowMetrics(threads.connectionOverflow),
       () => [single(lineFamilies.dropped, counts.linesDropped)],
     ];
   }

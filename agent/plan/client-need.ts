@@ -5,10 +5,10 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { OutboundFacts } from "./plan.ts";
 import { isOwnPort } from "./ports.ts";
 
-/** A closed list. */
-export type ClientNeed = RoutesOfPort["of"];
+/** A closed list. "connection-cap": a DestinationRule says how many connections may be open, which the agent counts. */
+export type ClientNeed = RoutesOfPort["of"] | "connection-cap";
 
-type Named = Pick<Service, "namespace" | "name">;
+type Named = Pick<Service, "namespace" | "name" | "traffic">;
 
 /** Of callers of this namespace. null: nothing needs it. */
 export function clientNeedOf(
@@ -17,7 +17,7 @@ export function clientNeedOf(
   clientNamespace: string,
   mesh: RoutesOfMesh,
 ): ClientNeed | null {
-  return routesOfPort(service, port, clientNamespace, mesh)?.of ?? null;
+  return routesOfPort(service, port, clientNamespace, mesh)?.of ?? capOf(service);
 }
 
 type DialledAt = Pick<OutboundFacts, "source" | "client" | "dialled">;
@@ -58,5 +58,8 @@ export function refusesWithoutAgent(
 
 /** Of any callers. */
 export function anyClientNeedOf(service: Named, port: ServicePort, mesh: RoutesOfMesh): ClientNeed | null {
-  return anyRoutesOfPort(service, port, mesh)?.of ?? null;
+  return anyRoutesOfPort(service, port, mesh)?.of ?? capOf(service);
 }
+
+const capOf = ({ traffic }: Named): ClientNeed | null =>
+  traffic?.maxConnections === undefined ? null : "connection-cap";

@@ -4,6 +4,7 @@ import type { RouteEntry } from "../l7/route-table.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { faultText } from "../mesh/http-fault.ts";
+import type { Service } from "../mesh/service.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import { connectionTexts, hashKeyText, outlierText } from "../mesh/traffic-policy-text.ts";
 import type { Step } from "../policy/decision.ts";
@@ -131,7 +132,22 @@ export function capsStep({ chosen: { service, port } }: Pick<ForwardPlan, "chose
     most === null
       ? `as many as come ${of}`
       : `at most ${most} under way ${of}, over all threads of its node; more are answered 503`;
-  return { id: "caps", status: "ok", summary: caps };
+  const open = service.traffic?.maxConnections;
+  const waits = "a request without a place waits as long as a connection may take to open, then it is answered 503";
+  const connections = open === undefined ? "" : `; over ${open} connections at once at most: ${waits}`;
+  return { id: "caps", status: "ok", summary: `${caps}${connections}` };
+}
+
+/** The same of connections that nobody reads. null: nobody counts them. */
+export function connectionCapStep(service: Service | null): Step | null {
+  const most = service?.traffic?.maxConnections;
+  if (service === null || most === undefined) return null;
+  const of = `of this caller to a port of ${fullName(service)}`;
+  return {
+    id: "caps",
+    status: "ok",
+    summary: `at most ${most} connections ${of} are open, over all threads of its node; more are refused (overflow)`,
+  };
 }
 
 /** Behind the verdict: what becomes of the request where its endpoint fails it, and the order in which all of it holds. */

@@ -143,6 +143,10 @@ test("who is left out by now, and the next endpoint; caps, retries, and in which
     "caps ok at most 10 under way of this caller to shop/api:80, over all threads of its node; more are answered 503",
   );
   assert.match(
+    lineOf(explained({ path: "/" }, resilient({ maxConnections: 3 })).lines, "caps"),
+    /more are answered 503; over 3 connections at once at most: a request without a place waits /,
+  );
+  assert.match(
     lineOf(asked, "retry"),
     /^retry ok what no endpoint has got goes to another; tried up to 2 times more on 503/,
   );

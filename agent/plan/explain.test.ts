@@ -122,6 +122,15 @@ describe("explain", () => {
     assert.equal(denied.steps.at(-1)?.summary, "denied: denied-by-policy");
   });
 
+  test("a cap on connections is said where a DestinationRule has it, and of others nothing", () => {
+    const traffic = { outliers: null, maxRequests: null, hash: null, balance: null, warmUp: null, from: nowhere };
+    const capped = ask("shop/web", "shop/api:80", (mesh) =>
+      mesh.serviceList.splice(0, 1, service("api", { traffic: { ...traffic, maxConnections: 7 } })),
+    );
+    assert.match(step(capped, "caps"), /^at most 7 connections of this caller to a port of shop\/api are open/);
+    assert.equal(step(ask("shop/web", "shop/api:80"), "caps"), "");
+  });
+
   test("two pods of one node: no tunnel, identity proved by the kernel, the same judge", () => {
     const answer = ask("shop/web", "shop/near:8080", (mesh) => mesh.peers.push(peerAuthentication("STRICT")));
     assert.equal(answer.verdict, "allow");

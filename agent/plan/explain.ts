@@ -11,6 +11,7 @@ import type { Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { needAt, servedServiceOf } from "./client-need.ts";
 import type { EjectedEndpoint } from "./ejection.ts";
+import { connectionCapStep } from "./explain-resilience.ts";
 import { type LetInOfNode, whyJudged } from "./node-access.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
@@ -75,6 +76,8 @@ export function explain(
   before.push(resolveStep(plan.route, dialled.to));
   if (plan.route === null || plan.route.kind === "refuse") return concluded(plan, before, seen);
   before.push(transportStep(plan.route, caller.workload));
+  const cap = connectionCapStep(plan.route.service);
+  if (cap !== null) before.push(cap);
   if (plan.route.kind !== "tunnel") return concluded(plan, before, seen);
   const { destination, target } = plan.route;
   const client = { address: caller.address, port: 0 };

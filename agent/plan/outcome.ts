@@ -16,6 +16,7 @@ export type Refusal =
   | "no-healthy-endpoint" //     a Service that nobody answers for
   | "not-tls" //                 a TLSRoute is about the port, and the caller does not begin as TLS does
   | "no-tls-route" //            no TLSRoute about the port names the server that the caller has named
+  | "overflow" //                as many connections as its Service's DestinationRule allows are open
   | "no-route-backend" //        what its route sends it to does not exist
   | "address-conflict" //        several workloads claim the destination's address
   | "no-certificate" //          our own is not there yet, and the wait is over
@@ -61,6 +62,11 @@ const refusals: Readonly<Record<Refusal, Row>> = {
     status: 503,
     words: "the Service or port to which the route sends it does not exist",
     early: true,
+  },
+  overflow: {
+    flag: "CONNECT",
+    status: 503,
+    words: "as many connections as a DestinationRule allows are open to the service",
   },
   "address-conflict": {
     flag: "DENY",
@@ -128,6 +134,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   "not-http": { flag: "DENY", words: "policy judges its requests, and it is no HTTP/1" },
   "http-refused": { flag: "CONNECT", words: "a message on it is no acceptable HTTP" },
   "http-timeout": { flag: "CONNECT", words: "a body stood still" },
+  overflow: { flag: "CONNECT", words: "as many connections as a DestinationRule allows are open to the service" },
   "http-silent": { flag: "-", words: "idle the longest of too many connections that are read for its pod" },
   "peer-certificate-ended": { flag: "IDENTITY_ERROR", words: "the peer can no longer prove its identity" },
 };

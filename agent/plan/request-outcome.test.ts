@@ -100,6 +100,10 @@ const rows: readonly Row[] = [
     ...([end("not-reached", { status: 503 }), allowed, null] as const),
     ...(["UF", "upstream_reset_before_response_started{connection_failure}"] as const),
   ],
+  [
+    ...([end("not-reached", { status: 503, notReached: { cause: "overflow", message: "" } }), allowed, null] as const),
+    ...(["UO", "upstream_reset_before_response_started{overflow}"] as const),
+  ],
   [end("deadline", { status: 504 }), allowed, null, "UT", "response_timeout"],
   [end("answered", { status: 200 }), allowed, null, "DI", "via_upstream", null, delayed],
   [end("replied", { status: 418 }), null, null, "DI,FI", "fault_filter_abort", "injected", delayed],

@@ -9,7 +9,7 @@ import type { RequestSample } from "./peak-ewma.ts";
 
 export type RequestEnding = Pick<RequestRecord, "flag" | "details" | "refused">;
 
-type RequestEnd = Pick<RequestEnded, "outcome" | "status" | "refusal" | "responseBytes">;
+type RequestEnd = Pick<RequestEnded, "outcome" | "status" | "refusal" | "responseBytes" | "notReached">;
 /** `asked`: why we have ended the connection under it; null: we have not, or without a reason of ours. */
 type Beside = {
   readonly asked: Refusal | null;
@@ -75,7 +75,10 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
       ? ending("-", "decision_timeout")
       : ending("SI", "stream_idle_timeout");
   },
-  "not-reached": () => ending("UF", "upstream_reset_before_response_started{connection_failure}"),
+  "not-reached": ({ notReached }) =>
+    notReached?.cause === "overflow"
+      ? routed.overflow
+      : ending("UF", "upstream_reset_before_response_started{connection_failure}"),
   deadline: () => ending("UT", "response_timeout"),
   cut: (_, decision, { asked, route }) => {
     if (route?.answer === "injected") return routed.injected;
@@ -135,8 +138,14 @@ export const isFailing = (status: number): boolean => status >= 500 || status ==
 export const shownByStatus = (status: number): TryShows =>
   status < 500 ? "served" : status === 502 || status === 503 || status === 504 ? "gateway" : "failed";
 
+/** There were as many connections as may be: no endpoint was asked. */
+const hadNoPlace = ({ notReached }: Pick<RequestEnded, "notReached">): boolean => notReached?.cause === "overflow";
+
 /** What a request's end says of whether its endpoint serves; null: nothing. */
-export function shownBy(ended: Pick<RequestEnded, "outcome" | "status" | "grpcStatus">): TryShows | null {
+export function shownBy(
+  ended: Pick<RequestEnded, "outcome" | "status" | "grpcStatus" | "notReached">,
+): TryShows | null {
+  if (hadNoPlace(ended)) return null;
   switch (ended.outcome) {
     case "answered":
     case "upgraded":
@@ -156,6 +165,7 @@ export function shownBy(ended: Pick<RequestEnded, "outcome" | "status" | "grpcSt
  */
 export function sampleOf(ended: RequestEnded): RequestSample | null {
   const { outcome, status, durationUs, answeredUs } = ended;
+  if (hadNoPlace(ended)) return null;
   switch (outcome) {
     case "answered":
     case "upgraded":

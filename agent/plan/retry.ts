@@ -82,9 +82,10 @@ export function isRetried({ failure, status, cause }: TryEnd, { codes }: RetryRu
 
 /** As `isRetried`, of a request's end that its caller has got. Behind a response's head nothing is tried again: its status is not ours. */
 export function wouldBeRetried(
-  { outcome, status }: Pick<RequestEnded, "outcome" | "status">,
+  { outcome, status, notReached }: Pick<RequestEnded, "outcome" | "status" | "notReached">,
   { codes }: RetryRule,
 ): boolean {
+  if (notReached?.cause === "overflow") return false;
   if (outcome === "answered") return codes.includes(status);
   if (outcome === "deadline") return status === 0 || status === 504;
   return (

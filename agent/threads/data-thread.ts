@@ -120,6 +120,10 @@ const traffic = createTraffic({
     copyFault: (error) => wrong("planning a copy of a request failed; the request goes on without it", error),
   },
 });
+engine.shareConnections(options.shared.connections, {
+  thread: options.index,
+  threads: options.ticks.byteLength / Int32Array.BYTES_PER_ELEMENT,
+});
 /** Network namespace cookies by pod: `setPod` needs them again when an identity arrives. */
 const cookies = new Map<number, bigint>();
 

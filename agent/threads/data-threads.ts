@@ -36,6 +36,7 @@ export class DataThreads {
   readonly #shared: SharedState;
   readonly #ejections: EjectionCells;
   readonly #underWay: UnderWayCells;
+  readonly #connections: UnderWayCells;
   /** By pod: how many threads have not yet carried out the last message about it. */
   readonly #waiting = new Map<number, { missing: number; done: () => void }>();
   /** By pod: settles when all threads have carried out the last message about it. The next message waits for that. */
@@ -54,11 +55,17 @@ export class DataThreads {
     this.#shared = newSharedState(options.count);
     this.#ejections = new EjectionCells(this.#shared.ejections);
     this.#underWay = new UnderWayCells(this.#shared.underWay, options.count);
+    this.#connections = new UnderWayCells(this.#shared.connections, options.count, "awaited");
   }
 
   /** What they have seen of endpoints that fail. */
   get ejections(): EjectionCounts {
     return this.#ejections.counts;
+  }
+
+  /** Connections that were refused, since as many as a DestinationRule allows were open. */
+  get connectionOverflow(): number {
+    return this.#connections.refusals;
   }
 
   /** Starts all threads; resolves when each has said that it is ready. */
@@ -92,6 +99,7 @@ export class DataThreads {
       });
       worker.once("exit", (status) => {
         this.#underWay.ended(options.index);
+        this.#connections.ended(options.index);
         if (this.#closing) return;
         const error = new Error(`data thread ${options.index} ended with status ${status}`);
         reject(error);

@@ -197,8 +197,7 @@ export class Connection {
   #letGo(): void {
     const { open } = this.#requests ?? {};
     for (const request of open?.numbers() ?? []) open?.find(request)?.ended(null, null);
-    this.#openTo?.release();
-    this.#openTo = null;
+    this.leaves();
   }
 
   get record(): ConnectionRecord {
@@ -249,6 +248,12 @@ export class Connection {
     const draft = { ...this.#known(), decision: decision === null ? null : summarize(decision) };
     this.#record.changed(draft);
     this.#draft = null;
+  }
+
+  /** It is not where it was to go. */
+  leaves(): void {
+    this.#openTo?.release();
+    this.#openTo = null;
   }
 
   #ensureOpened(decision: Decision | null): void {

@@ -8,6 +8,7 @@ import type { PlanWorld } from "../plan/plan.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
 import { RequestVerdicts } from "../policy/request-verdicts.ts";
 import { ClientHellos } from "./client-hellos.ts";
+import { ConnectionCaps } from "./connection-caps.ts";
 import { EjectionCells } from "./ejection-cells.ts";
 import { EndpointAges } from "./endpoint-ages.ts";
 import { EndpointCosts } from "./endpoint-costs.ts";
@@ -47,6 +48,8 @@ export type TrafficContext = {
   readonly health: Pick<EndpointHealth, "hold" | "ejected">;
   /** How many may be under way. */
   readonly caps: Pick<RequestCaps, "take">;
+  /** How many connections may be open. */
+  readonly connections: Pick<ConnectionCaps, "take" | "refused" | "poolOf">;
   readonly retries: RetryBudget;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -102,6 +105,7 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     limits: options.limits,
     origins: new Origins(options.origins),
     caps: new RequestCaps(new UnderWayCells(shared.underWay, threads), thread),
+    connections: new ConnectionCaps(new UnderWayCells(shared.connections, threads, "awaited"), thread),
     retries: new RetryBudget({ cells: new RetryCells(shared.retries), now: sharedNow }),
     random: options.random,
     recorder: options.recorder,

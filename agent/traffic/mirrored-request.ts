@@ -7,7 +7,7 @@ import { isDrawn, type MirrorRefusal, planMirror } from "../plan/plan-mirrors.ts
 import { withLimits } from "../policy/limits.ts";
 import type { TrafficContext } from "./context.ts";
 import type { OpenRequest } from "./open-request.ts";
-import { originOf } from "./origin-route.ts";
+import { originOf, poolOf } from "./origin-route.ts";
 
 type AskedToCopy = { readonly entry: RouteEntry; readonly open: OpenRequest; readonly podIdx: number };
 
@@ -50,7 +50,7 @@ function copyOf(
   if (route === "lost") return "no-endpoint";
   if (withLimitsHere(plan, facts, context)?.verdict === "deny") return "policy";
   const { target, authority, removesProxyHeaders, requestEdits: requestHeaders } = plan;
-  const origin = context.origins.numberOf(podIdx, route, plan.chosen.service.traffic?.pool, "copies");
+  const origin = context.origins.numberOf(podIdx, route, poolOf(plan, facts, "copies", context), "copies");
   open.mirrored(to);
   return { origin, target, authority, removesProxyHeaders, requestHeaders };
 }

@@ -126,7 +126,7 @@ export class OpenRequest {
   }
 
   /** What of its tries the flag of its end says. undefined: nobody has planned it here. */
-  flagged(ended: Pick<RequestEnded, "outcome" | "status">): FlaggedTries | undefined {
+  flagged(ended: Pick<RequestEnded, "outcome" | "status" | "notReached">): FlaggedTries | undefined {
     if (this.#tries === null) return undefined;
     const { plan, retries, pauses, hasNoBudget, isDelayed } = this.#tries;
     if (plan?.kind !== "forward") return { isDelayed, retry: null };

@@ -1,10 +1,11 @@
 // 18, 21 · data thread · the way to a request's endpoint, as the engine keeps connections by it.
+import type { OriginPool } from "../engine/answers.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
 import type { ForwardPlan, RoutedFacts } from "../plan/forwarded-request.ts";
 import { sourceAddressFor } from "../plan/plan.ts";
 import type { TrafficContext } from "./context.ts";
-import type { OriginRoute } from "./origins.ts";
+import type { OriginRoute, OriginUse } from "./origins.ts";
 
 /** "lost": between the plan and now the pod, or our own certificate, has gone. */
 export function originOf(
@@ -31,6 +32,17 @@ export function originOf(
       return wayThrough(route, source, client.address, context);
   }
 }
+
+/** How connections to its endpoint are kept; undefined: as the engine keeps them. */
+export const poolOf = (
+  { chosen: { service, port } }: ForwardPlan,
+  { source }: RoutedFacts,
+  use: OriginUse,
+  { connections }: TrafficContext,
+): OriginPool | undefined =>
+  service.traffic === undefined
+    ? undefined
+    : connections.poolOf({ caller: source.identity.text, service, port: port.port }, use);
 
 type TunnelRoute = Extract<ForwardPlan["route"], { readonly kind: "tunnel" }>;
 type TunnelWay = {

@@ -1,6 +1,7 @@
 // 7 · data thread · a captured connection → facts → plan → answer; or what is still missing for an answer.
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Service } from "../mesh/service.ts";
 import { type Workload, withAddresses } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
@@ -10,7 +11,9 @@ import { permissionOf } from "../plan/permission.ts";
 import { type GoPlan, type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
 import { claimantsOf } from "../plan/route.ts";
 import type { Connection } from "./connection.ts";
+import type { ConnectionPlace } from "./connection-caps.ts";
 import type { TrafficContext } from "./context.ts";
+import type { OpenTo } from "./endpoint-load.ts";
 import type { Missing } from "./waiting.ts";
 
 /** The record of a connection of which only the event is known. */
@@ -43,8 +46,13 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   if (typeof answer === "string") return answer;
   if (answer.type === "refuse") return connection.refuse("unknown-pod", null);
   if (answer.type === "tunnel") connection.describe({ traceId: traceIdOf(answer.traceparent) });
+  // Where it is decided anew its place, and its endpoint, are no longer what they were.
+  connection.leaves();
+  const place = placeOf(plan.route, source, dialled.port, context);
+  if (place === "full") return connection.refuse("overflow", plan.decision);
   const { target } = plan.route;
-  connection.opened(plan.reading === "or-end" ? null : plan.decision, context.load.take(target.address, target.port));
+  const openTo = context.load.take(target.address, target.port);
+  connection.opened(plan.reading === "or-end" ? null : plan.decision, place === null ? openTo : bothOf(openTo, place));
   if (plan.reading !== "unread") connection.speaks("http/1.1");
   context.live.add(connection, permissionOf(source, plan.facts, plan.reading));
   return answer;
@@ -66,6 +74,25 @@ function serve(
   context.live.add(connection, permissionOf(source, null, "or-end"));
   return { type: "serve", conn: event.conn, generation: event.generation };
 }
+
+/** Among the connections that may be open to its Service; null: nobody counts them. Of a TCPRoute its backend's port counts. */
+function placeOf(
+  { service, by }: GoPlan["route"],
+  { identity }: Workload,
+  dialled: number,
+  { connections }: TrafficContext,
+): ConnectionPlace | "full" | null {
+  if (service === null || service.traffic?.maxConnections === undefined) return null;
+  const backend = by?.backends.find((each) => each.service === fullName(service));
+  return connections.take({ caller: identity.text, service, port: backend?.port ?? dialled });
+}
+
+const bothOf = (openTo: OpenTo, place: ConnectionPlace): OpenTo => ({
+  release: () => {
+    place.release();
+    openTo.release();
+  },
+});
 
 function answerOf(
   { route, reading }: GoPlan,

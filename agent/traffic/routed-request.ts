@@ -29,7 +29,7 @@ import type { TrafficContext } from "./context.ts";
 import type { EndpointHold } from "./endpoint-health.ts";
 import { copiesOf, withLimitsHere } from "./mirrored-request.ts";
 import type { OpenRequest } from "./open-request.ts";
-import { originOf } from "./origin-route.ts";
+import { originOf, poolOf } from "./origin-route.ts";
 import type { OriginRoute } from "./origins.ts";
 import type { RequestPlace } from "./request-caps.ts";
 
@@ -185,6 +185,11 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   if (open === null || plan?.kind !== "forward") return passed("final");
   const rule = retryRuleOf(plan.entry, event.method);
   const failed = { event, open, plan } as const;
+  // Every endpoint of the Service shares the cap.
+  if (event.cause === "overflow") {
+    context.connections.refused();
+    return passed("final");
+  }
   if (open.takePause()) return tryAgain(failed, "any", connection, context) ?? passed("final");
   const { address, port } = plan.route.target;
   if (nobodyProvokes(event, plan.route.kind)) {
@@ -313,7 +318,7 @@ function sent(
     request,
     target: plan.target,
     authority: plan.authority,
-    origin: context.origins.numberOf(connection.podIdx, origin, plan.chosen.service.traffic?.pool),
+    origin: context.origins.numberOf(connection.podIdx, origin, poolOf(plan, facts, "requests", context)),
     removesProxyHeaders: plan.removesProxyHeaders,
     requestHeaders: plan.requestEdits,
     responseHeaders: plan.responseEdits,

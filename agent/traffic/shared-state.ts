@@ -11,6 +11,8 @@ export type SharedState = {
   readonly rates: SharedArrayBuffer;
   /** Requests under way, for caps. */
   readonly underWay: SharedArrayBuffer;
+  /** Connections that are open, for caps. */
+  readonly connections: SharedArrayBuffer;
   /** Requests and retries, for budgets. */
   readonly retries: SharedArrayBuffer;
 };
@@ -20,6 +22,7 @@ export function newSharedState(threads: number): SharedState {
     ejections: EjectionCells.buffer(),
     rates: RateCells.buffer(),
     underWay: UnderWayCells.buffer(threads),
+    connections: UnderWayCells.buffer(threads, "awaited"),
     retries: RetryCells.buffer(),
   };
 }

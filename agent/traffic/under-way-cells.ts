@@ -1,11 +1,15 @@
-// any thread · how many requests of a kind are under way on all data threads together, in memory that they share. Each thread counts in a place of
-// its own, so that what a thread had under way is taken back when it has ended.
+// any thread · how many of a kind, requests or connections, are under way on all data threads together, in memory that they share. Each thread
+// counts in a place of its own, so that what a thread had under way is taken back when it has ended.
 import { type Cell, type CellShape, KeyedCells } from "./keyed-cells.ts";
 
-/** Kinds at once: 64 sets of 16. */
-const SETS = 64;
-/** Two threads count in a word. */
-const wordsFor = (threads: number): number => Math.ceil(threads / 2);
+/** Kinds at once: 256 sets of 16. Memory that nobody has touched costs none. */
+const SETS = 256;
+
+/**
+ * What a cell counts of each thread. "taken": what is under way. "awaited": beside that, what waits to be; engines count both
+ * (native/engine/origin/connection_places.h, which has the same layout).
+ */
+export type CountedOfThreads = "taken" | "awaited";
 
 export class UnderWayCells {
   readonly #cells: KeyedCells;
@@ -13,16 +17,18 @@ export class UnderWayCells {
   readonly #counts: Int32Array<SharedArrayBuffer>;
   readonly #shape: CellShape;
   readonly #threads: number;
+  readonly #counted: CountedOfThreads;
 
-  constructor(buffer: SharedArrayBuffer, threads: number) {
-    this.#shape = shapeFor(threads);
+  constructor(buffer: SharedArrayBuffer, threads: number, counted: CountedOfThreads = "taken") {
+    this.#shape = shapeFor(threads, counted);
     this.#threads = threads;
+    this.#counted = counted;
     this.#cells = new KeyedCells(buffer, this.#shape);
     this.#counts = new Int32Array(buffer);
   }
 
-  static buffer(threads: number): SharedArrayBuffer {
-    return KeyedCells.buffer(shapeFor(threads));
+  static buffer(threads: number, counted: CountedOfThreads = "taken"): SharedArrayBuffer {
+    return KeyedCells.buffer(shapeFor(threads, counted));
   }
 
   keyOf(text: string): bigint {
@@ -35,10 +41,10 @@ export class UnderWayCells {
    * same instant counts a request for that key, until the request ends.
    */
   take(key: bigint, thread: number, most: number): Cell | undefined {
-    const at = this.#cells.claim(key, (cell) => this.#sum(cell) === 0) ?? this.#overflow;
+    const at = this.#cells.claim(key, (cell) => this.#isFree(cell)) ?? this.#overflow;
     const own = this.#place(at, thread);
     Atomics.add(this.#counts, own, 1);
-    if (this.#sum(at) <= most) return at;
+    if (this.#sum(at, 0) <= most) return at;
     Atomics.sub(this.#counts, own, 1);
     return undefined;
   }
@@ -51,13 +57,35 @@ export class UnderWayCells {
   /** Of all threads. */
   underWay(key: bigint): number {
     const at = this.#cells.find(key);
-    return at === undefined ? 0 : this.#sum(at);
+    return at === undefined ? 0 : this.#sum(at, 0);
   }
 
-  /** The thread has ended: nothing of it is under way. */
+  /** One more was refused, because as many as may be are under way. */
+  refused(): void {
+    Atomics.add(this.#cells.words, this.#refused, 1n);
+  }
+
+  /** How many were, on all threads. */
+  get refusals(): number {
+    return Number(Atomics.load(this.#cells.words, this.#refused));
+  }
+
+  /** The thread has ended: nothing of it is under way, and nothing waits. */
   ended(thread: number): void {
-    for (let at = this.#overflow; at < this.#cells.words.length; at += this.#shape.words)
-      Atomics.store(this.#counts, this.#place(at, thread), 0);
+    for (let at = this.#overflow; at < this.#refused; at += this.#shape.words) this.#clear(at, thread);
+    for (let at = this.#refused + 1; at < this.#cells.words.length; at += this.#shape.words) this.#clear(at, thread);
+  }
+
+  #clear(at: Cell, thread: number): void {
+    for (const offset of this.#offsets) Atomics.store(this.#counts, this.#place(at, offset + thread), 0);
+  }
+
+  get #offsets(): readonly number[] {
+    return this.#counted === "taken" ? [0] : [0, this.#threads];
+  }
+
+  #isFree(at: Cell): boolean {
+    return this.#offsets.every((offset) => this.#sum(at, offset) === 0);
   }
 
   /** Laid out as a cell is, before the others. */
@@ -65,19 +93,26 @@ export class UnderWayCells {
     return this.#cells.header;
   }
 
-  #place(at: Cell, thread: number): number {
-    return 2 * (at + 1) + thread;
+  /** A word behind it. */
+  get #refused(): number {
+    return this.#cells.header + this.#shape.words;
   }
 
-  #sum(at: Cell): number {
+  #place(at: Cell, nth: number): number {
+    return 2 * (at + 1) + nth;
+  }
+
+  #sum(at: Cell, offset: number): number {
     let sum = 0;
     for (let thread = 0; thread < this.#threads; thread += 1)
-      sum += Atomics.load(this.#counts, this.#place(at, thread));
+      sum += Atomics.load(this.#counts, this.#place(at, offset + thread));
     return sum;
   }
 }
 
-function shapeFor(threads: number): CellShape {
-  const words = 1 + wordsFor(threads);
-  return { sets: SETS, words, header: words };
+/** Two counts lie in a word, behind the word of the key. */
+function shapeFor(threads: number, counted: CountedOfThreads): CellShape {
+  const counts = counted === "taken" ? threads : 2 * threads;
+  const words = 1 + Math.ceil(counts / 2);
+  return { sets: SETS, words, header: words + 1 };
 }

@@ -2,6 +2,7 @@
 // on loopback, by a route. Says its listening port.
 import { parentPort, workerData } from "node:worker_threads";
 import { FakeMesh, httpRoute, service, workload } from "../../agent/mesh/mesh.fake.ts";
+import type { TrafficPolicy } from "../../agent/mesh/traffic-policy.ts";
 import { Recorder } from "../../agent/observe/recorder.ts";
 import { allow } from "../../agent/policy/policy.fake.ts";
 import type { SharedState } from "../../agent/traffic/shared-state.ts";
@@ -13,6 +14,10 @@ export type SharesThread = {
   readonly threads: number;
   readonly shared: SharedState;
   readonly endpoints: readonly { readonly address: string; readonly port: number }[];
+  /** Of a DestinationRule of the Service. */
+  readonly policy?: TrafficPolicy;
+  /** Its connections are not read: there is no route. */
+  readonly isOpaque?: boolean;
 };
 
 const options = workerData as SharesThread;
@@ -21,8 +26,9 @@ const web = workload("web", { addresses: ["127.0.0.1"] });
 const endpoints = options.endpoints.map(({ address, port }) => ({
   ...{ address, port, ports: { http: port }, weight: 1, healthy: true },
 }));
-const mesh = new FakeMesh([web], [service("api", { selector: null, endpoints })]);
-mesh.routes.push(httpRoute("shop/api"));
+const said = options.policy === undefined ? {} : { traffic: options.policy };
+const mesh = new FakeMesh([web], [service("api", { selector: null, endpoints, ...said })]);
+if (options.isOpaque !== true) mesh.routes.push(httpRoute("shop/api"));
 const fault = (error: unknown): void => {
   throw error;
 };
@@ -55,6 +61,7 @@ const traffic = createTraffic({
   },
 });
 const under = new TestEngine((event) => traffic.handle(event.type === "accepted" ? { ...event, destination } : event));
+under.engine.shareConnections(options.shared.connections, options);
 under.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
 traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: false });
 // Nothing here goes by TLS, and a pod without a certificate waits.

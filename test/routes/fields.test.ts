@@ -251,7 +251,7 @@ holds("DestinationRule", {
     destinationRule({
       trafficPolicy: {
         connectionPool: {
-          tcp: { connectTimeout: "1s" },
+          tcp: { connectTimeout: "1s", maxConnections: 3 },
           http: { http2MaxRequests: 7, idleTimeout: "5s", maxRequestsPerConnection: 9 },
         },
         outlierDetection: {

@@ -90,6 +90,14 @@ test("http2MaxRequests caps; 0 and nothing are no cap", () => {
   assert.deepEqual([most("{http2MaxRequests: 7}"), most("{http2MaxRequests: 0}"), most("{}")], [7, null, null]);
 });
 
+test("maxConnections caps; 0, nothing and Istio's default are no cap", () => {
+  const most = (tcp: string) => policyOf(`{host: api, trafficPolicy: {connectionPool: {tcp: ${tcp}}}}`).maxConnections;
+  assert.deepEqual(
+    [most("{maxConnections: 7}"), most("{maxConnections: 0}"), most("{}"), most("{maxConnections: 2147483647}")],
+    [7, undefined, undefined, undefined],
+  );
+});
+
 test("connectionPool: how connections are kept; nothing, and 0, are as without it", () => {
   const pool = (written: string) => policyOf(`{host: api, trafficPolicy: {connectionPool: ${written}}}`).pool;
   assert.deepEqual(pool("{tcp: {connectTimeout: 500ms}, http: {idleTimeout: 5m, maxRequestsPerConnection: 100}}"), {
@@ -188,7 +196,7 @@ test("a field that is known and not honoured is reported; one that is not known 
     "tls: {mode: SIMPLE}",
     "portLevelSettings: []",
     "outlierDetection: {interval: 5s}",
-    "connectionPool: {tcp: {maxConnections: 1}}",
+    "connectionPool: {tcp: {maxConnectionDuration: 1s}}",
     "connectionPool: {http: {http2KeepAlive: {}}}",
     "outlierDetection: {outlierDetectionHttpErrorCodes: [404]}",
     "loadBalancer: {consistentHash: {httpCookie: {name: a, attributes: []}}}",

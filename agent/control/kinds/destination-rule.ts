@@ -74,8 +74,6 @@ const isPrime = (size: number): boolean => {
 
 const notYet = "nothing in this agent acts on it yet";
 const tooFar = "only requests are counted, by http2MaxRequests";
-const uncounted =
-  "each data thread keeps connections of its own, and nobody counts those of all; http2MaxRequests counts requests";
 const ofRequests = "connections are opened for requests, and end by http.idleTimeout";
 /** As long as the engine waits for a connection by itself, and longer than any keeps it idle. */
 const [LONGEST_CONNECT_MS, LONGEST_IDLE_MS] = [10_000, 3_600_000];
@@ -98,7 +96,7 @@ const connectionPool = growingObject({
   tcp: optional(
     growingObject({
       connectTimeout: optional(milliseconds, 0),
-      maxConnections: unsupported(anything, uncounted),
+      maxConnections: optional(integer(0, MOST_COUNT), 0),
       idleTimeout: unsupported(anything, ofRequests),
       maxConnectionDuration: unsupported(anything, ofRequests),
       tcpKeepalive: unsupported(anything, notYet),
@@ -229,6 +227,7 @@ export function toTrafficPolicy(
       ...(successRate && { successRate }),
     },
     maxRequests: most === 0 ? null : most,
+    ...toMaxConnections(spec.trafficPolicy?.connectionPool ?? null),
     ...toPool(spec.trafficPolicy?.connectionPool ?? null),
     hash: hash === null ? null : toHash(hash, document, report),
     balance: simple[balance] ?? null,
@@ -265,6 +264,12 @@ function toPool(read: Read<typeof connectionPool> | null): Pick<TrafficPolicy, "
     mostRequests: read?.http?.maxRequestsPerConnection ?? 0,
   };
   return pool.connectMs + pool.idleMs + pool.mostRequests === 0 ? {} : { pool };
+}
+
+/** Of Istio's default and of 0 nothing: no limit. */
+function toMaxConnections(read: Read<typeof connectionPool> | null): Pick<TrafficPolicy, "maxConnections"> {
+  const most = read?.tcp?.maxConnections ?? 0;
+  return most === 0 || most === MOST_COUNT ? {} : { maxConnections: most };
 }
 
 function toWarmUp(read: Read<typeof loadBalancer> | null): WarmUp | null {

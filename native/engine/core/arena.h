@@ -111,6 +111,8 @@ struct orlop_origin_pool {
   uint32_t connect_ms;    /* from its begin until it is open */
   uint32_t idle_ms;       /* without a request; then it ends */
   uint32_t most_requests; /* on a connection; then it ends */
+  uint32_t most_open;     /* connections of the key at once, on all threads */
+  uint64_t key;
 };
 
 struct orlop_engine_event {

@@ -71,6 +71,9 @@ class Engine {
   void SetTunnelTimes(const TunnelTimes& times) { tunnel_times_ = times; }
   bool draining() const { return draining_; }
 
+  // Before the first origin is defined.
+  ConnectionPlaces& places() { return origins_.places(); }
+
   // For tests and counters.
   Loop& loop() { return loop_; }
   HboneServer& hbone() { return hbone_; }

@@ -37,6 +37,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
                                           InstanceMethod<&EngineObject::SetPodLimits>("setPodLimits"),
                                           InstanceMethod<&EngineObject::SetTunnelTimes>("setTunnelTimes"),
+                                          InstanceMethod<&EngineObject::ShareConnections>("shareConnections"),
                                           InstanceMethod<&EngineObject::Drain>("drain"),
                                           InstanceMethod<&EngineObject::Close>("close"),
                                       }));
@@ -229,6 +230,22 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     if (Live()) engine_->SetTunnelTimes({ping_every, ping_answer, idle, patience, served_on});
   }
 
+  // The words are shared memory, which other threads have as well. They are kept as long as this object.
+  void ShareConnections(const Napi::CallbackInfo& info) {
+    uint32_t thread = 0, threads = 0;
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array) {
+      BadArgument(info, 0, "a BigUint64Array");
+      return;
+    }
+    if (!ArgU32(info, 1, &thread) || !ArgU32(info, 2, &threads) || !Live()) return;
+    auto words = info[0].As<Napi::BigUint64Array>();
+    if (!engine_->places().Share(words.Data(), words.ElementLength(), thread, threads)) {
+      BadArgument(info, 0, "cells of so many threads");
+      return;
+    }
+    places_ = Napi::Persistent(words.As<Napi::Object>());
+  }
+
   void Drain(const Napi::CallbackInfo&) {
     if (Live()) engine_->Drain();
   }
@@ -268,6 +285,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   Napi::AsyncContext context_;
   Napi::FunctionReference handler_;
   Napi::Reference<Napi::ArrayBuffer> arena_;
+  Napi::ObjectReference places_;
   Engine* engine_ = nullptr;
   napi_async_cleanup_hook_handle hook_ = nullptr;
   bool closing_ = false;

@@ -88,6 +88,7 @@ enum class CloseCause : uint32_t {
   kNotHttp,      // it was to be read, and its first bytes are no HTTP, or the application spoke first
   kHttpRefused,  // a message on it was no acceptable HTTP, and it cannot go on
   kHttpTimeout,
+  kOverflow,  // as many connections to its origin as may be were open, until the time was over in which it had to be open
   kHttpSilent,  // its pod has too many connections that are read, and nothing was open on this for longest
 };
 

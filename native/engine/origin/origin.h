@@ -7,13 +7,17 @@
 #include "engine/core/arena.h"
 #include "engine/core/list.h"
 #include "engine/http/origin_source.h"
+#include "engine/origin/connection_places.h"
 #include "engine/origin/origin_connection.h"
 #include "engine/origin/origin_session.h"
 #include "engine/relay/upstream_route.h"
 
 namespace orlop {
 
-struct Origin {
+// Its list.
+struct CappedOrigins;
+
+struct Origin : Hook<CappedOrigins> {
   // It has ended a connection that was idle for so long.
   void Ended(uint64_t idle_ms) {
     // Down at once, up slowly: it may have several patiences.
@@ -24,6 +28,8 @@ struct Origin {
 
   // A connection that has carried so many requests carries no other.
   bool Wears(uint32_t requests) const { return pool.most_requests > 0 && requests >= pool.most_requests; }
+  ConnectionCap cap() const { return {pool.key, pool.most_open}; }
+  bool capped() const { return pool.most_open > 0; }
   uint64_t idle_ms() const { return pool.idle_ms > 0 ? pool.idle_ms : 60'000; }
 
   uint32_t number = 0;

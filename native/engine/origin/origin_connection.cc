@@ -13,32 +13,70 @@ namespace {
 
 // The far end of a stream has so long to end its half behind ours.
 constexpr uint64_t kClosingMs = 5'000;
+// For a place, where nothing says how long a connection may take to open.
+constexpr uint64_t kPlaceMs = 10'000;
 
 }  // namespace
 
 OriginConnection::OriginConnection(const EngineServices& services, OriginPool& pool, Origin& origin,
-                                   Connection* connection)
+                                   bool may_be_used)
     : services_(services),
       pool_(pool),
       origin_(&origin),
-      connection_(connection),
+      may_be_used_(may_be_used),
       deadline_(
           services, [](void* self) { static_cast<OriginConnection*>(self)->OnDeadline(); }, this) {}
 
 void OriginConnection::Lend(OriginLink::User& user) {
   LeaveIdle();
+  handed_ = 0;
   user_ = &user;
 }
 
 void OriginConnection::Open() {
   if (phase_ == Phase::kNew) {
-    phase_ = Phase::kOpening;
-    // Its own deadlines end it later.
-    if (origin_->pool.connect_ms > 0) deadline_.Start(origin_->pool.connect_ms);
-    return connection_->Open(*this, origin_->route);
+    if (!origin_->capped()) return Dial();
+    if (const ConnectionPlaces::Cell place = pool_.TakePlace(*this)) return OnPlace(place);
+    phase_ = Phase::kAwaitsPlace;
+    deadline_.Start(origin_->pool.connect_ms > 0 ? origin_->pool.connect_ms : kPlaceMs);
+    return;
   }
   phase_ = Phase::kLent;
   user_->OnOriginOpen();
+}
+
+void OriginConnection::OnPlace(ConnectionPlaces::Cell place) {
+  deadline_.Cancel();
+  place_ = place;
+  Dial();
+}
+
+void OriginConnection::Dial() {
+  phase_ = Phase::kOpening;
+  // Its own deadlines end it later.
+  if (origin_->pool.connect_ms > 0) deadline_.Start(origin_->pool.connect_ms);
+  connection_ = pool_.Dialled(*origin_);
+  connection_->Open(*this, origin_->route);
+}
+
+void OriginConnection::Adopt(OriginConnection& idle) {
+  idle.LeaveIdle();
+  deadline_.Cancel();
+  connection_ = std::exchange(idle.connection_, nullptr);
+  connection_->HandOver(*this);
+  place_ = std::exchange(idle.place_, nullptr);
+  used_ = true;
+  carried_ = idle.carried_;
+  handed_ = idle.handed_ + 1;
+  idle_since_ms_ = idle.idle_since_ms_;
+  idle.Finish(CloseCause::kFinished);
+  phase_ = Phase::kLent;
+  user_->OnOriginOpen();
+}
+
+void OriginConnection::Orphan() {
+  origin_ = nullptr;
+  if (phase_ == Phase::kAwaitsPlace) Finish(CloseCause::kNoSocket);
 }
 
 void OriginConnection::OnUpstream() {
@@ -129,11 +167,13 @@ void OriginConnection::Close() {
 
 void OriginConnection::OnDeadline() {
   if (phase_ == Phase::kIdle) return Close();
+  if (phase_ == Phase::kAwaitsPlace) return Finish(CloseCause::kOverflow);
   Finish(phase_ == Phase::kOpening ? CloseCause::kConnectTimeout : CloseCause::kClosedByAnswer);
 }
 
 void OriginConnection::Finish(CloseCause cause) {
-  if (phase_ != Phase::kEnded) connection_->Finish(cause);
+  if (phase_ == Phase::kEnded) return;
+  connection_ ? connection_->Finish(cause) : OnUpstreamEnded(cause, 0, {});
 }
 
 void OriginConnection::OnUpstreamEnded(CloseCause cause, int detail, std::string_view message) {
@@ -142,6 +182,8 @@ void OriginConnection::OnUpstreamEnded(CloseCause cause, int detail, std::string
   LeaveIdle();
   Hook<OfOrigin>::Remove();
   Hook<InPool>::Remove();
+  pool_.LeavePlace(*this);
+  place_ = awaited_ = nullptr;
   services_.turn.Bury(this);
   OriginLink::User* const user = std::exchange(user_, nullptr);
   if (user) opening ? user->OnOriginFailed(cause, detail, message) : user->OnOriginLost();

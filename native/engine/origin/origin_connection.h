@@ -10,6 +10,7 @@
 #include "engine/core/services.h"
 #include "engine/core/turn.h"
 #include "engine/http/origin_link.h"
+#include "engine/origin/connection_places.h"
 #include "engine/relay/upstream_user.h"
 
 namespace orlop {
@@ -22,6 +23,7 @@ struct OfOrigin;
 struct IdleAtOrigin;
 struct IdleInPool;
 struct InPool;
+struct AwaitsPlace;
 
 class OriginConnection final : public OriginLink,
                                public UpstreamUser,
@@ -29,15 +31,26 @@ class OriginConnection final : public OriginLink,
                                public Hook<OfOrigin>,
                                public Hook<IdleAtOrigin>,
                                public Hook<IdleInPool>,
-                               public Hook<InPool> {
+                               public Hook<InPool>,
+                               public Hook<AwaitsPlace> {
  public:
-  // `connection` is its own from here on.
-  OriginConnection(const EngineServices& services, OriginPool& pool, Origin& origin, Connection* connection);
+  // `may_be_used`: its user takes a connection that has carried a request before.
+  OriginConnection(const EngineServices& services, OriginPool& pool, Origin& origin, bool may_be_used);
 
   // The next request has it.
   void Lend(OriginLink::User& user);
   // Its origin is no more: it ends behind its request.
-  void Orphan() { origin_ = nullptr; }
+  void Orphan();
+  // Of an origin whose connections are capped. The place is its own until it has ended.
+  void OnPlace(ConnectionPlaces::Cell place);
+  // `idle`, of the same origin, is its connection from here on.
+  void Adopt(OriginConnection& idle);
+  ConnectionPlaces::Cell place() const { return place_; }
+  ConnectionPlaces::Cell awaited() const { return awaited_; }
+  void Awaits(ConnectionPlaces::Cell cell) { awaited_ = cell; }
+  bool may_be_used() const { return may_be_used_; }
+  // How often it has gone on to who waited for it here, while other threads may have waited as well.
+  uint32_t handed() const { return handed_; }
   // It is not kept behind its request, although its origin is.
   void Outdate() { outdated_ = true; }
   Origin* origin() const { return origin_; }
@@ -63,8 +76,9 @@ class OriginConnection final : public OriginLink,
   ssize_t OnPull(ByteEnd&, const Pieces&, bool*) override;
 
  private:
-  enum class Phase : uint8_t { kNew, kOpening, kLent, kIdle, kClosing, kEnded };
+  enum class Phase : uint8_t { kNew, kAwaitsPlace, kOpening, kLent, kIdle, kClosing, kEnded };
 
+  void Dial();
   // Whether its far end has ended it, or speaks although nobody has asked.
   bool IsQuiet();
   void Look();
@@ -75,9 +89,13 @@ class OriginConnection final : public OriginLink,
   const EngineServices& services_;
   OriginPool& pool_;
   Origin* origin_;
-  Connection* connection_;
+  Connection* connection_ = nullptr;          // from when it is dialled on
+  ConnectionPlaces::Cell place_ = nullptr;    // of a capped origin, while it counts
+  ConnectionPlaces::Cell awaited_ = nullptr;  // while it waits
   OriginLink::User* user_ = nullptr;
   Phase phase_ = Phase::kNew;
+  const bool may_be_used_;
+  uint32_t handed_ = 0;
   bool used_ = false;
   uint32_t carried_ = 0;  // whole requests of HTTP/1
   bool outdated_ = false;

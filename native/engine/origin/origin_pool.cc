@@ -36,6 +36,7 @@ void OriginPool::Define(const Answer& answer) {
   route.baggage = answer.Text(1);
   route.forwarded = answer.Text(2);
   origin->pool = answer.pool();
+  if (origin->capped()) capped_.PushBack(origin.get());
   origins_[number] = std::move(origin);
 }
 
@@ -107,6 +108,8 @@ void OriginPool::Clear() {
   mirrors_.Stop();
   while (OriginSession* session = sessions_.First()) session->End();
   while (OriginConnection* connection = all_.First()) connection->End(false);
+  look_.Cancel();
+  Turn::Task::Remove();
   origins_.clear();
 }
 
@@ -115,9 +118,12 @@ Origin* OriginPool::Find(uint32_t number, uint32_t pod_idx) const {
   return found == origins_.end() || found->second->pod_idx != pod_idx ? nullptr : found->second.get();
 }
 
-OriginConnection* OriginPool::Fresh(Origin& origin) {
-  auto* const fresh = new Connection(services_, upstreams_, origin.pod_idx, Endpoint{});
-  auto* const connection = new OriginConnection(services_, *this, origin, fresh);
+Connection* OriginPool::Dialled(const Origin& origin) {
+  return new Connection(services_, upstreams_, origin.pod_idx, Endpoint{});
+}
+
+OriginConnection* OriginPool::Fresh(Origin& origin, bool may_be_used) {
+  auto* const connection = new OriginConnection(services_, *this, origin, may_be_used);
   origin.all.PushBack(connection);
   all_.PushBack(connection);
   return connection;
@@ -131,14 +137,14 @@ OriginLink* OriginPool::Take(uint32_t number, uint32_t pod_idx, LinkUse use, Ori
   if (connection && use == LinkUse::kTrusted &&
       services_.clock.now_ms() - connection->idle_since_ms() >= origin.trusted_ms())
     connection = nullptr;
-  if (!connection) connection = Fresh(origin);
+  if (!connection) connection = Fresh(origin, use != LinkUse::kUnused);
   connection->Lend(user);
   return connection;
 }
 
 bool OriginPool::Keep(OriginConnection& connection) {
   Origin& origin = *connection.origin();
-  if (draining_) return false;
+  if (draining_ || IsWanted(connection)) return false;
   // The longest idle goes: the others are the likelier to be there still.
   if (origin.idle_count >= kIdlePerOrigin) origin.idle.First()->Close();
   if (idle_count_ >= kIdle) idle_.First()->Close();
@@ -146,6 +152,8 @@ bool OriginPool::Keep(OriginConnection& connection) {
   idle_.PushBack(&connection);
   origin.idle_count++;
   idle_count_++;
+  // Somebody may wait for it.
+  if (origin.capped() && FirstAwaiting(connection.place())) services_.turn.Again(this);
   return true;
 }
 

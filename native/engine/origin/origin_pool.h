@@ -8,7 +8,10 @@
 
 #include "engine/core/list.h"
 #include "engine/core/services.h"
+#include "engine/core/timer.h"
+#include "engine/core/turn.h"
 #include "engine/http/origin_source.h"
+#include "engine/origin/connection_places.h"
 #include "engine/origin/mirrors.h"
 #include "engine/origin/origin.h"
 #include "engine/relay/upstreams.h"
@@ -17,11 +20,14 @@ namespace orlop {
 
 class Answer;
 
-class OriginPool final : public OriginSource {
+class OriginPool final : public OriginSource, public Turn::Task {
  public:
   // `upstreams` is complete before the first connection is opened.
   OriginPool(const EngineServices& services, const Upstreams& upstreams)
-      : services_(services), upstreams_(upstreams), mirrors_(services, *this) {}
+      : services_(services),
+        upstreams_(upstreams),
+        look_([](void* self) { static_cast<OriginPool*>(self)->Look(); }, this),
+        mirrors_(services, *this) {}
 
   void Define(const Answer& answer);
   void Drop(uint32_t number);
@@ -59,6 +65,21 @@ class OriginPool final : public OriginSource {
   // It is idle no more.
   void Left(const OriginConnection& connection);
 
+  // A connection for it, which has its own deadlines.
+  Connection* Dialled(const Origin& origin);
+
+  // Of origins whose connections are capped over all threads (origin_pool_places.cc).
+  ConnectionPlaces& places() { return places_; }
+  // Null: it hears `OnPlace`, or gets a connection that is idle by then, unless it ends before.
+  ConnectionPlaces::Cell TakePlace(OriginConnection& connection);
+  // It has ended, or waits no longer.
+  void LeavePlace(OriginConnection& connection);
+  // Another thread waits for what would be idle here; and nobody here does who may have it.
+  bool IsWanted(const OriginConnection& connection) const;
+  bool IsWanted(const Origin& origin) const;
+  // Turn::Task: who waits here is served.
+  void OnAgain() override { ServePlaces(); }
+
   size_t idle() const { return idle_count_; }
 
  private:
@@ -66,7 +87,17 @@ class OriginPool final : public OriginSource {
   void CloseIdle(Matches matches);
   void Forget(Origin& origin);
   Origin* Find(uint32_t number, uint32_t pod_idx) const;
-  OriginConnection* Fresh(Origin& origin);
+  OriginConnection* Fresh(Origin& origin, bool may_be_used);
+  OriginConnection* FirstAwaiting(ConnectionPlaces::Cell cell) const;
+  void ServePlaces();
+  // The first that waits there. False: it waits on.
+  bool ServePlace(ConnectionPlaces::Cell cell);
+  // Gives up what is idle and wanted elsewhere, and looks whether others have given up what is wanted here.
+  void Look();
+  void LookLater();
+  bool HasIdle() const { return idle_count_ > 0 || !idle_sessions_.empty(); }
+  // False: nothing of it is idle.
+  static bool GiveUpIdle(Origin& origin);
   void OpenSession(Origin& origin);
 
   const EngineServices& services_;
@@ -78,6 +109,14 @@ class OriginPool final : public OriginSource {
   size_t idle_count_ = 0;
   List<OriginSession, SessionOfPool> sessions_;
   List<OriginSession, IdleSessions> idle_sessions_;  // of all origins, the longest idle first
+  ConnectionPlaces places_;
+  // Of each cell those that wait for a place there, the longest first. None is empty for longer than a look.
+  std::unordered_map<ConnectionPlaces::Cell, List<OriginConnection, AwaitsPlace>> awaiting_;
+  List<Origin, CappedOrigins> capped_;
+  size_t placed_ = 0;  // connections with a place
+  Timer look_;
+  bool looks_soon_ = false;
+  uint64_t gives_up_ms_ = 0;  // not before
   bool draining_ = false;
   Mirrors mirrors_;
 };

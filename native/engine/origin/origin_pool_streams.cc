@@ -44,7 +44,7 @@ void OriginPool::OpenSession(Origin& origin) {
   auto* const session = new OriginSession(services_, *this, origin);
   origin.sessions.PushBack(session);
   sessions_.PushBack(session);
-  OriginConnection* const connection = Fresh(origin);
+  OriginConnection* const connection = Fresh(origin, false);
   connection->Lend(*session);
   session->Open(*connection);
 }
@@ -64,8 +64,8 @@ OriginSession* OriginPool::Largest() const {
   return largest;
 }
 
-bool OriginPool::MayIdle(const OriginSession&) const {
-  return !draining_;
+bool OriginPool::MayIdle(const OriginSession& session) const {
+  return !draining_ && !IsWanted(*session.origin());
 }
 
 void OriginPool::KeepIdle(OriginSession& session) {

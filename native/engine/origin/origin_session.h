@@ -48,6 +48,7 @@ class OriginSession final : public OriginLink::User,
   void Carry();
   // No further stream begins. It ends when its last has.
   void Retire();
+  bool idle() const { return Hook<IdleSessions>::linked(); }
   void RetireIfIdle() {
     if (Hook<IdleSessions>::linked()) Retire();
   }
@@ -56,6 +57,8 @@ class OriginSession final : public OriginLink::User,
   // At once. Its streams are lost.
   void End() { Lose(CloseCause::kClosedByAnswer, 0, {}); }
 
+  // Null: it is no more.
+  const Origin* origin() const { return origin_; }
   // Bytes that wait for its far end.
   size_t buffered() const { return side_.waiting(); }
 

@@ -62,6 +62,8 @@ class Connection final : public SlotOwner,
   H2Stream* Serve(Tunnel& tunnel);
   // Only a far side, for `taker`, which may hear of it in this call. TypeScript does not know it.
   void Open(UpstreamUser& taker, const UpstreamRoute& route);
+  // The same for another taker, once that is there.
+  void HandOver(UpstreamUser& taker) { taker_ = &taker; }
   // Of its far side, once that is there.
   ByteEnd& upstream() { return up(); }
   void StartUpstream(ByteEnd::User& user);

@@ -1,0 +1,16 @@
+// main thread · connections that were refused, since as many as a DestinationRule allows were open: out of the cells that the data threads share.
+import { type Metric, single } from "../observe/metric.ts";
+
+export const overflowFamilies = {
+  connections: {
+    name: "orlop_connection_overflow_total",
+    type: "counter",
+    unit: "connections",
+    labels: [],
+    help: "Connections that were refused, and connections for requests that found no place in time, since as many as a DestinationRule allows were open",
+  },
+} as const;
+
+export function overflowMetrics(refused: number): readonly Metric[] {
+  return [single(overflowFamilies.connections, refused)];
+}

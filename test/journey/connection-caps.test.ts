@@ -1,0 +1,107 @@
+// A DestinationRule's maxConnections on a whole mesh with two data threads: curl in a pod calls Services whose connections are capped, between two
+// pods of a node and across nodes, with a route and without.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { accessLog, until } from "../../demo/mesh/mesh-run.ts";
+import type { Host, NodeSpec } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
+import { tail } from "../box/process.ts";
+import { orlopOn, serve, supportProgram } from "../support/journey-acts.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
+
+const HTTP = 9080;
+const CAP = 2;
+const CALLERS = 8;
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
+  { name: "node-b", pods: [{ name: "far" }] },
+];
+const services = [{ name: "near" }, { name: "far" }, { name: "routed", selector: { app: "far" } }];
+const addressOf = { near: serviceAddresses(1).ip4, far: serviceAddresses(2).ip4, routed: serviceAddresses(3).ip4 };
+
+const rules = services
+  .map(
+    ({ name }) => `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ${name}, namespace: demo}
+spec: {host: ${name}, trafficPolicy: {connectionPool: {tcp: {maxConnections: ${CAP}}}}}
+---
+`,
+  )
+  .join("");
+const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: routed, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: routed, port: 80}]
+  rules: [{backendRefs: [{name: routed, port: 80}]}]
+`;
+
+let journey: Journey;
+const pod = (name: string): Host => journey.cluster.pod(name);
+before(async () => {
+  const ports = [{ name: "http", port: 80, targetPort: HTTP }];
+  journey = await startJourney({ nodes, nodeConfig: "  dataThreads: 2\n" }, (cluster) =>
+    meshOf([ambientNamespace(), ...workloadsOf(cluster), ...servicesOf(services, ports), `${rules}${route}`]),
+  );
+  for (const name of ["near", "far"]) await serve(pod(name), supportProgram("failing-http"), HTTP, name);
+});
+after(() => journey?.close());
+
+/** A pod's calls to itself go past the mesh. */
+async function own(name: string, path: string): Promise<string> {
+  const done = await pod(name).run(["curl", "-sS", `http://127.0.0.1:${HTTP}/-/${path}`], 10_000);
+  assert.equal(done.status, 0, tail(done.stderr));
+  return done.stdout;
+}
+
+/** How curl ended: 0, or why not. */
+async function call(service: keyof typeof addressOf): Promise<number | null> {
+  const done = await pod("client").run(["curl", "-sSf", "-m", "20", `http://${addressOf[service]}/`], 30_000);
+  return done.status;
+}
+const callers = (service: keyof typeof addressOf): Promise<readonly (number | null)[]> =>
+  Promise.all(Array.from({ length: CALLERS }, () => call(service)));
+
+const overflows = async (): Promise<number> => {
+  const done = await journey.cluster.node("node-a").run(["curl", "-sS", "http://127.0.0.1:15020/metrics"], 10_000);
+  return Number(/^orlop_connection_overflow_total (\d+)$/m.exec(done.stdout)?.[1]);
+};
+
+for (const service of ["near", "far"] as const)
+  test(`${service}, without a route: as many connections as the cap are open at once over both threads, and others are refused`, async () => {
+    await own(service, "fail?status=200&ms=2000");
+    const before = await overflows();
+    const ends = await callers(service);
+    const served = ends.filter((end) => end === 0).length;
+    // Two that ask in the same instant for the last place may both be refused.
+    assert.ok(served >= 1 && served <= CAP, ends.join(", "));
+    assert.ok(Number(await own(service, "most")) <= CAP);
+    assert.equal((await overflows()) - before, CALLERS - served);
+    await until("a refused connection in the log", 10_000, () =>
+      accessLog(journey.cluster.node("node-a")).find(
+        (entry) => String(entry.error).startsWith("overflow") && String(entry["dst.service"]).startsWith(`${service}.`),
+      ),
+    );
+    await own(service, "fail?status=200");
+    for (let time = 0; time < 5; time += 1)
+      await until("a place", 20_000, async () => ((await call(service)) === 0 ? true : undefined));
+  });
+
+test("with a route: requests wait for a connection, and all are answered", async () => {
+  await own("far", "fail?status=200&ms=200");
+  const before = await overflows();
+  assert.deepEqual(
+    await callers("routed"),
+    Array.from({ length: CALLERS }, () => 0),
+  );
+  assert.equal(Number(await own("far", "most")), CAP);
+  assert.equal(await overflows(), before);
+});
+
+test("the cap is in the table of Services, and in explanations", async () => {
+  const node = journey.cluster.node("node-a");
+  assert.match(await orlopOn(node, "get", "services", "-n", "demo", "-o", "wide"), /near .* 2 connections at once /);
+  assert.match(await orlopOn(node, "explain", "demo/client", "demo/near:80"), /at most 2 connections of this caller /);
+});
