@@ -70,21 +70,23 @@ const atFullLoad: MeasureBoth = async (ours, peer, settings) => ({
 });
 
 /** Both at half of what the peer does at most with few connections. */
-const atHalfLoad: MeasureBoth = async (ours, peer, settings) => {
-  const { rate: most = 0 } = await closedLoop(peer, settings)();
-  const rate = Math.floor(most / 2);
-  const measureOf =
-    (side: Side): Measure =>
-    async () => ({
-      ...(await runLoad(side.client, side.target, {
-        ...{ mode: "paced", http: true, connections: SESSIONS, rate, watch: side.pids() },
-        ...{ seconds: SESSIONS_WINDOW_SECONDS, warmup: SESSIONS_WARMUP_SECONDS },
-      })),
-      intendedRate: rate,
-      sessions: SESSIONS,
-    });
-  return { ours: measureOf(ours), peer: measureOf(peer) };
-};
+const atHalfLoad =
+  (connections: number): MeasureBoth =>
+  async (ours, peer, settings) => {
+    const { rate: most = 0 } = await closedLoop(peer, settings)();
+    const rate = Math.floor(most / 2);
+    const measureOf =
+      (side: Side): Measure =>
+      async () => ({
+        ...(await runLoad(side.client, side.target, {
+          ...{ mode: "paced", http: true, connections, rate, watch: side.pids() },
+          ...{ seconds: SESSIONS_WINDOW_SECONDS, warmup: SESSIONS_WARMUP_SECONDS },
+        })),
+        intendedRate: rate,
+        sessions: connections,
+      });
+    return { ours: measureOf(ours), peer: measureOf(peer) };
+  };
 
 const crossNode = { series: "requests judged", open: requests("cross-node", openJudging, atFullLoad) } as const;
 const cpu = { unit: "µs", better: "less", key: "cpuUsPerRequest" } as const;
@@ -143,6 +145,15 @@ export const requestScenarios: readonly Scenario[] = [
     open: requests("same-node", openJudging, atFullLoad),
   },
   {
+    name: "l7-p99",
+    figure: `p99 at half of the peer's highest rate, open loop, ${load}, and a route with a method and a path`,
+    ...{ unit: "µs", better: "less", key: "p99Us" },
+    defaultPeer: "haproxy-http",
+    targets: { "haproxy-http": { atMost: 1 } },
+    series: "requests routed at half load",
+    open: requests("cross-node", openRouting, atHalfLoad(CONNECTIONS)),
+  },
+  {
     name: "l7-p999",
     figure: `p99.9 at half of the peer's highest rate, open loop, ${SESSIONS} sessions across nodes, access log on`,
     ...{ unit: "µs", better: "less", key: "p999Us" },
@@ -150,6 +161,6 @@ export const requestScenarios: readonly Scenario[] = [
     targets: { "haproxy-http-log": { atMost: 1.2 } },
     series: "requests judged, many sessions",
     pairs: 3,
-    open: requests("cross-node", openJudgingWithLog, atHalfLoad),
+    open: requests("cross-node", openJudgingWithLog, atHalfLoad(SESSIONS)),
   },
 ];
