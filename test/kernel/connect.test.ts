@@ -11,7 +11,8 @@ import {
   ORLOP_OUT_REFUSE,
   ORLOP_POD_FAIL_DIRECT,
 } from "../../agent/abi.ts";
-import { dial, HookBench, LIMIT_NS, OUTSIDE4, POD4, POD6 } from "./hook-bench.ts";
+import { HookBench, LIMIT_NS, OUTSIDE4, POD4, POD6 } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 describe("connects of a pod", { concurrency: 1 }, () => {
   const bench = new HookBench();

@@ -18,7 +18,8 @@ import {
   orlopPodIp,
 } from "../../agent/abi.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { dial, HookBench, LIMIT_NS, OUTSIDE4, OUTSIDE6, POD_IDX, POD4 } from "./hook-bench.ts";
+import { HookBench, LIMIT_NS, OUTSIDE4, OUTSIDE6, POD_IDX, POD4 } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 const PORT = 8090;
 const CLOSED = 8091;

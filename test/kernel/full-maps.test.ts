@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { ORLOP_COUNT_EVENT_DROPPED, ORLOP_COUNT_FLOW_MAP_FULL } from "../../agent/abi.ts";
-import { dial, HookBench } from "./hook-bench.ts";
+import { HookBench } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 describe("full maps", { concurrency: 1 }, () => {
   const bench = new HookBench({ dst_of_flow: 2, events: 4096 });

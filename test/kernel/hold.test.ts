@@ -9,7 +9,8 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ORLOP_COUNT_CONNECT_CAPTURED } from "../../agent/abi.ts";
 import { Programs } from "../../agent/keeper/addon.ts";
-import { dial, HookBench, LIMIT_NS } from "./hook-bench.ts";
+import { HookBench, LIMIT_NS } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 /** The number of bpf(2): asm-generic, and x86-64's own. */
 const bpfCall = process.arch === "x64" ? 321 : 280;

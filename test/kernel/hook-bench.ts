@@ -1,23 +1,12 @@
 // support of test/kernel (root) · one enrolled pod and one outside namespace joined by a veth, the hooks loaded from a bpf
 // file system of their own, and small programs run inside either. Everything is removed by `remove`.
-import { execFile, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { endianness, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 import {
-  ORLOP_EVENT_CLOSE,
-  ORLOP_EVENT_DIRECT,
-  ORLOP_EVENT_FAIL,
-  ORLOP_EVENT_OPEN,
-  ORLOP_EVENT_REFUSED,
-  ORLOP_TRAFFIC_AGENT,
-  ORLOP_TRAFFIC_JOINED,
   orlopDst,
-  orlopEvent,
   orlopFlow,
   orlopGate,
   orlopInKey,
@@ -25,16 +14,22 @@ import {
   orlopPod,
   orlopPodIp,
   orlopSocketKey,
-  orlopTraffic,
-  orlopTrafficKey,
 } from "../../agent/abi.ts";
 import { RingBuffer } from "../../agent/engine/addon.ts";
 import { type KernelMap, PodThread, Programs } from "../../agent/keeper/addon.ts";
 import { SEVER_MAPS, SURVEY_MAPS } from "../../agent/keeper/programs.ts";
-import { bytes16ToIp, ipToBytes16 } from "../../agent/mesh/ip.ts";
+import { ipToBytes16 } from "../../agent/mesh/ip.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
+import { endpoint, type SeenEvent, type SeenTraffic, takeEvents, trafficIn } from "./hook-reports.ts";
+import {
+  type Place,
+  runAt,
+  runPython,
+  type StartedProgram,
+  startPython,
+  untilListening,
+} from "./namespace-programs.ts";
 
-const run = promisify(execFile);
 const little = endianness() === "LE";
 const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 export const POD4 = "10.99.0.2";
@@ -43,27 +38,6 @@ export const OUTSIDE4 = "10.99.0.1";
 export const OUTSIDE6 = "fd99::1";
 export const POD_IDX = 7;
 export const LIMIT_NS = 5_000_000_000n;
-
-export type SeenEvent = {
-  readonly type: "open" | "close" | "fail" | "refused" | "direct" | "?";
-  readonly direction: number;
-  readonly flags: number;
-  readonly reason: number;
-  readonly src: string;
-  readonly dst: string;
-  readonly sent: bigint;
-  readonly received: bigint;
-};
-const types = new Map<number, SeenEvent["type"]>([
-  [ORLOP_EVENT_OPEN, "open"],
-  [ORLOP_EVENT_CLOSE, "close"],
-  [ORLOP_EVENT_FAIL, "fail"],
-  [ORLOP_EVENT_REFUSED, "refused"],
-  [ORLOP_EVENT_DIRECT, "direct"],
-]);
-
-const endpoint = (bytes: Uint8Array, address: number, port: number): string =>
-  `${bytes16ToIp(bytes, address)} ${view(bytes).getUint16(port, false)}`;
 
 /** Runs `steps` from the last to the first, all of them, and throws the first error at the end. */
 function undo(steps: (() => void)[]): void {
@@ -77,14 +51,6 @@ function undo(steps: (() => void)[]): void {
   }
   if (errors.length > 0) throw errors[0];
 }
-
-export type StartedProgram = {
-  /** The next line that it prints. */
-  readonly line: () => Promise<string>;
-  readonly say: (text: string) => void;
-  /** Closes its input and waits for its end. */
-  readonly end: () => Promise<void>;
-};
 
 /** A process that was killed leaves its cgroup a moment later. */
 function rmdirWhenEmpty(path: string): void {
@@ -166,6 +132,15 @@ export class HookBench {
     this.thread.openSurvey(SURVEY_MAPS, surveyFds);
     this.#events = new RingBuffer(this.map("events").fd);
     this.#undo.push(() => this.#events.close());
+  }
+
+  get #inPod(): Place {
+    return { namespace: this.#names.pod, cgroup: this.podCgroup };
+  }
+
+  /** Outside, but in the cgroup of pods, as another enrolled pod is. */
+  get #inOther(): Place {
+    return { namespace: this.#names.outside, cgroup: this.podCgroup };
   }
 
   /** Of the link of sk_lookup on the pod's namespace. */
@@ -307,54 +282,14 @@ export class HookBench {
     return value && endpoint(value, orlopDst.addr, orlopDst.port);
   }
 
-  /** Of all ways together. */
-  traffic(
-    direction: number,
-    port: number,
-  ): Record<"opened" | "closed" | "failed" | "sentBytes" | "receivedBytes", number> {
-    const values = [0, ORLOP_TRAFFIC_AGENT, ORLOP_TRAFFIC_JOINED].map((way) => {
-      const key = new Uint8Array(orlopTrafficKey.size);
-      view(key).setUint32(orlopTrafficKey.podIdx, POD_IDX, little);
-      view(key).setUint16(orlopTrafficKey.direction, direction | way, little);
-      view(key).setUint16(orlopTrafficKey.port, port, false);
-      return this.map("traffic").get(key) ?? Buffer.alloc(0);
-    });
-    const sum = (field: number): number => {
-      let total = 0n;
-      for (const value of values) {
-        for (let at = field; at < value.length; at += orlopTraffic.size) total += view(value).getBigUint64(at, little);
-      }
-      return Number(total);
-    };
-    return {
-      opened: sum(orlopTraffic.opened),
-      closed: sum(orlopTraffic.closed),
-      failed: sum(orlopTraffic.failed),
-      sentBytes: sum(orlopTraffic.sentBytes),
-      receivedBytes: sum(orlopTraffic.receivedBytes),
-    };
+  /** The pod's row of a direction and port, of all ways together. */
+  traffic(direction: number, port: number): SeenTraffic {
+    return trafficIn(this.map("traffic"), { podIdx: POD_IDX, direction, port });
   }
 
   /** Takes the events that wait. */
   events(): SeenEvent[] {
-    const bytes = new Uint8Array(orlopEvent.size * 20_000);
-    const count = this.#events.drain(bytes, orlopEvent.size);
-    const out: SeenEvent[] = [];
-    for (let at = 0; at < count * orlopEvent.size; at += orlopEvent.size) {
-      const record = bytes.subarray(at, at + orlopEvent.size);
-      const u32 = (field: number): number => view(record).getUint32(field, little);
-      out.push({
-        type: types.get(u32(orlopEvent.type)) ?? "?",
-        direction: u32(orlopEvent.direction),
-        flags: u32(orlopEvent.flags),
-        reason: u32(orlopEvent.reason),
-        src: endpoint(record, orlopEvent.src, orlopEvent.srcPort),
-        dst: endpoint(record, orlopEvent.dst, orlopEvent.dstPort),
-        sent: view(record).getBigUint64(orlopEvent.sentBytes, little),
-        received: view(record).getBigUint64(orlopEvent.receivedBytes, little),
-      });
-    }
-    return out;
+    return takeEvents(this.#events);
   }
 
   /** A listener in the pod that plays the agent: answers each connection with `reply` once it has read something. */
@@ -386,27 +321,27 @@ export class HookBench {
 
   /** Runs Python in the pod, in its cgroup; its output. */
   inPod(code: string, command: readonly string[] = ["python3", "-c", code]): Promise<string> {
-    return this.#python(this.#names.pod, `echo $$ > ${this.podCgroup}/cgroup.procs;`, command);
+    return runAt(this.#inPod, command);
   }
 
   /** Runs Python outside, but in the cgroup of pods: what another enrolled pod does. */
   inOther(code: string): Promise<string> {
-    return this.#python(this.#names.outside, `echo $$ > ${this.podCgroup}/cgroup.procs;`, ["python3", "-c", code]);
+    return runPython(this.#inOther, code);
   }
 
   /** Starts Python in the pod. */
   startInPod(code: string): StartedProgram {
-    return this.#start(this.#names.pod, `echo $$ > ${this.podCgroup}/cgroup.procs;`, code);
+    return this.#start(this.#inPod, code);
   }
 
   /** The same outside, in the cgroup of pods. */
   startInOther(code: string): StartedProgram {
-    return this.#start(this.#names.outside, `echo $$ > ${this.podCgroup}/cgroup.procs;`, code);
+    return this.#start(this.#inOther, code);
   }
 
   /** The same outside, in the cgroup of the test, or in another. */
   startOutside(code: string, cgroup?: string): StartedProgram {
-    return this.#start(this.#names.outside, cgroup === undefined ? "" : `echo $$ > ${cgroup}/cgroup.procs;`, code);
+    return this.#start({ namespace: this.#names.outside, cgroup }, code);
   }
 
   /** A cgroup of the node, beside that of all pods and above `podCgroup`. */
@@ -417,59 +352,30 @@ export class HookBench {
     return path;
   }
 
-  #start(namespace: string, before: string, code: string): StartedProgram {
-    const script = `${before} exec nsenter --net=/var/run/netns/${namespace} python3 -c "$1"`;
-    const child = spawn("sh", ["-c", script, "sh", code], { stdio: ["pipe", "pipe", "inherit"] });
-    const exited = once(child, "exit");
-    this.#undo.push(() => void child.kill("SIGKILL"));
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    return {
-      line: async () => {
-        const { value, done } = await lines.next();
-        if (done === true) throw new Error("the program has ended");
-        return value;
-      },
-      say: (text) => void child.stdin.write(`${text}\n`),
-      end: async () => {
-        child.stdin.end();
-        await exited;
-      },
-    };
+  #start(place: Place, code: string): StartedProgram {
+    const program = startPython(place, code);
+    this.#undo.push(program.kill);
+    return program;
   }
 
   /** Runs Python in the pod's namespace but not in its cgroup: nothing of what it dials is captured. */
   unseen(code: string): Promise<string> {
-    return this.#python(this.#names.pod, "", ["python3", "-c", code]);
+    return runPython({ namespace: this.#names.pod }, code);
   }
 
   /** The same outside, in the cgroup of the test. */
   outside(code: string): Promise<string> {
-    return this.#python(this.#names.outside, "", ["python3", "-c", code]);
+    return runPython({ namespace: this.#names.outside }, code);
   }
 
-  /** Until a program of `outside` listens on the port: how soon it starts is the machine's load's to say. */
+  /** Until a program of `outside` listens on the port. */
   listensOutside(port: number): Promise<void> {
-    return this.#listens(this.#names.outside, port);
+    return untilListening(this.#names.outside, port);
   }
 
   /** The same of the pod. */
   listensInPod(port: number): Promise<void> {
-    return this.#listens(this.#names.pod, port);
-  }
-
-  async #listens(namespace: string, port: number): Promise<void> {
-    const listener = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} [0-9A-F:]+ 0A `);
-    const tables = [`--net=/var/run/netns/${namespace}`, "cat", "/proc/self/net/tcp", "/proc/self/net/tcp6"];
-    for (const end = performance.now() + 15_000; performance.now() < end; ) {
-      if (listener.test((await run("nsenter", tables)).stdout)) return;
-    }
-    throw new Error(`nobody listens on ${port} in ${namespace} within 15 s`);
-  }
-
-  async #python(namespace: string, before: string, command: readonly string[]): Promise<string> {
-    const script = `${before} exec nsenter --net=/var/run/netns/${namespace} "$@"`;
-    const { stdout } = await run("sh", ["-c", script, "sh", ...command], { timeout: 20_000 });
-    return stdout.trim();
+    return untilListening(this.#names.pod, port);
   }
 
   remove(): void {
@@ -477,21 +383,3 @@ export class HookBench {
     undo(this.#undo);
   }
 }
-
-/** Python that dials and says what came of it: `<peer> <port> <answer>`, or the errno's name. */
-export const dial = (
-  address: string,
-  port: number,
-  options: { readonly mptcp?: boolean; readonly fastOpen?: boolean } = {},
-): string => `
-import socket, errno
-f = socket.AF_INET6 if ":" in "${address}" else socket.AF_INET
-s = socket.socket(f, socket.SOCK_STREAM, ${options.mptcp ? 262 : 6})
-s.settimeout(5)
-try:
-  if ${options.fastOpen ? "True" : "False"}: s.settimeout(None); s.sendto(b"hello", 0x20000000, ("${address}", ${port}))
-  else: s.connect(socket.getaddrinfo("${address}", ${port}, f)[0][4]); s.send(b"hello")
-  peer = s.getpeername()
-  print(peer[0], peer[1], s.recv(100).decode())
-except OSError as e: print(errno.errorcode.get(e.errno, repr(e)))
-`;

@@ -16,7 +16,8 @@ import {
   ORLOP_IN_PASS,
   ORLOP_IN_REFUSE,
 } from "../../agent/abi.ts";
-import { dial, HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
+import { HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 /** An application in the pod: answers `count` connections on every address with its name and the peer it sees. */
 const application = (port: number, count: number): string => `

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { ORLOP_COUNT_IN_REFUSED_UNKNOWN, ORLOP_POD_SPREAD4, ORLOP_POD_SPREAD6 } from "../../agent/abi.ts";
-import { dial, HookBench, OUTSIDE6, POD4, POD6 } from "./hook-bench.ts";
+import { HookBench, OUTSIDE6, POD4, POD6 } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 const DESTINATIONS = 200;
 

@@ -24,7 +24,8 @@ import {
   orlopUsage,
 } from "../../agent/abi.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { HookBench, OUTSIDE4, POD_IDX, POD4, POD6, type StartedProgram } from "./hook-bench.ts";
+import { HookBench, OUTSIDE4, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
+import type { StartedProgram } from "./namespace-programs.ts";
 
 const little = endianness() === "LE";
 const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -26,7 +26,8 @@ import {
 import { KernelMap as NativeMap } from "../../agent/engine/addon.ts";
 import { PairVerdicts } from "../../agent/kernel/pair-maps.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { dial, HookBench, OUTSIDE4, POD_IDX, POD4 } from "./hook-bench.ts";
+import { HookBench, OUTSIDE4, POD_IDX, POD4 } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 const BYSTANDER_IDX = 9;
 /** More than one pod's part, and far less than the attack asks for. */

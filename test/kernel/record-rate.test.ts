@@ -11,7 +11,8 @@ import {
   orlopUsage,
 } from "../../agent/abi.ts";
 import { LOOK_EVERY_MS } from "../../agent/kernel/kernel-watch.ts";
-import { HookBench, OUTSIDE4, POD_IDX, type SeenEvent } from "./hook-bench.ts";
+import { HookBench, OUTSIDE4, POD_IDX } from "./hook-bench.ts";
+import type { SeenEvent } from "./hook-reports.ts";
 
 const PORT = 8033;
 const PER_SECOND = 20_000;

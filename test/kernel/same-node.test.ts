@@ -23,7 +23,8 @@ import {
 import { KernelMap } from "../../agent/engine/addon.ts";
 import { type PairVerdict, PairVerdicts, VipBackends } from "../../agent/kernel/pair-maps.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { dial, HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
+import { HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
+import { dial } from "./namespace-programs.ts";
 
 const OTHER_IDX = 9;
 const PORT = 9000;

@@ -6,7 +6,8 @@ import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ORLOP_IN_AGENT, ORLOP_IN_PASS, ORLOP_IN_REFUSE, orlopInKey, orlopTuple } from "../../agent/abi.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { HookBench, OUTSIDE4, POD_IDX, POD4, POD6, type StartedProgram } from "./hook-bench.ts";
+import { HookBench, OUTSIDE4, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
+import type { StartedProgram } from "./namespace-programs.ts";
 
 const PORT = 8000;
 const little = endianness() === "LE";
