@@ -31,7 +31,7 @@ function notThere(what: string, path: string): CliFailure {
   return new CliFailure(exits.failed, {
     code: "ORL6004",
     what,
-    why: `that is all that ${path} says`,
+    why: `the question is answered from ${path} alone, by the names that are in it`,
     fix: "name a workload as <namespace>/<name>, and a service or workload with its port",
   });
 }

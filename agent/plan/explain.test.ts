@@ -173,7 +173,8 @@ describe("explain", () => {
     assert.match(error("shop/web", "shop/nobody:80"), /nobody is called shop\/nobody/);
     assert.match(error("shop/web", "shop/near"), /which port of shop\/near/);
     assert.match(error("shop/web", "shop/api:99999"), /1 to 65535/);
-    assert.match(error("shop/web", ":::::"), /nobody|port/);
+    assert.match(error("shop/web", "shop/api:http"), /^shop\/api:http is no destination: write shop\/api:8080/);
+    assert.match(error("shop/web", ":::::"), /is no destination/);
   });
 });
 

@@ -285,6 +285,7 @@ function dialledOf(text: string, namespace: string, mesh: Snapshot): Dialled | {
   const bare = canonicalIp(text);
   const host = bare ?? bracketed ?? plain ?? "";
   const port = bare === undefined && digits !== undefined ? Number(digits) : undefined;
+  if (host === "") return { error: `${text} is no destination: write shop/api:8080, 10.0.0.2:8080 or [fd00::2]:8080` };
   if (port !== undefined && (port < 1 || port > 65_535)) return { error: `${text}: a port is 1 to 65535` };
   const address = canonicalIp(host);
   if (address !== undefined) {
