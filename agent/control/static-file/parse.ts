@@ -1,8 +1,18 @@
 // any thread · YAML 1.2 → values that keep file:line:column. Nothing in a file can make it throw but ConfigError. The only yaml import.
-import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
+import { createRequire } from "node:module";
+import type { Alias, Node, parseAllDocuments } from "yaml";
 import type { FilePosition, SourceRef } from "../../mesh/source-ref.ts";
 import { ConfigError, type MapEntry, type Problem, quoted, type Value } from "../kinds/value.ts";
 import { readPlain } from "./plain-yaml.ts";
+
+const load = createRequire(import.meta.url);
+let loaded: typeof import("yaml") | undefined;
+
+/** Loaded with the first document that is not plain: where all are, an agent does without it. */
+function yaml(): typeof import("yaml") {
+  loaded ??= load("yaml") as typeof import("yaml");
+  return loaded;
+}
 
 /** Larger files are refused unread; a mesh that needs more belongs behind an API. */
 export const MAX_FILE_BYTES = 32 * 1024 * 1024;
@@ -82,14 +92,14 @@ export function parseByLibrary(file: string, { text: chunk, line: firstLine }: W
       "remove the line; files are read as YAML 1.2",
     );
   }
-  const counter = new LineCounter();
+  const counter = new (yaml().LineCounter)();
   const positionOf = (offset: number): FilePosition => {
     const { line, col } = counter.linePos(offset);
     return { file, line: Math.max(line, 1) + firstLine - 1, column: Math.max(col, 1) };
   };
   let documents: ReturnType<typeof parseAllDocuments>;
   try {
-    documents = parseAllDocuments(chunk, {
+    documents = yaml().parseAllDocuments(chunk, {
       version: "1.2",
       schema: "core",
       merge: false,
@@ -139,7 +149,7 @@ const wording: Partial<Record<string, readonly [what: string, fix: string]>> = {
 };
 
 function isEmpty(node: Node): boolean {
-  return isScalar(node) && node.value === null && (node.source === undefined || node.source === "");
+  return yaml().isScalar(node) && node.value === null && (node.source === undefined || node.source === "");
 }
 
 /** The library's tree → ours, with its limits. */
@@ -168,14 +178,14 @@ class Walk {
     if (depth > MAX_DEPTH) throw refused(from, "this is nested too deeply", `nest at most ${MAX_DEPTH} deep`);
     if (++this.#values > MAX_VALUES)
       throw refused(from, `more than ${MAX_VALUES} values in one document`, "split the document");
-    if (isAlias(node)) return this.#walk(this.#resolve(node, from), depth + 1);
+    if (yaml().isAlias(node)) return this.#walk(this.#resolve(node, from), depth + 1);
     if (node.tag !== undefined && !node.tag.startsWith("tag:yaml.org,2002:"))
       throw refused(from, "tags are not read", "remove the tag");
     let value: Value;
-    if (isMap(node)) value = this.#map(node.items, from, depth);
-    else if (isSeq(node))
+    if (yaml().isMap(node)) value = this.#map(node.items, from, depth);
+    else if (yaml().isSeq(node))
       value = { type: "list", from, items: node.items.map((item) => this.#child(item, from, depth)) };
-    else if (isScalar(node)) value = scalar(node.value, from);
+    else if (yaml().isScalar(node)) value = scalar(node.value, from);
     else throw refused(from, "this is neither a value, a list nor a map", "correct the YAML here");
     // Registered after its content was read: an alias inside its own anchor stays unknown instead of turning in circles.
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
@@ -185,7 +195,7 @@ class Walk {
   #map(items: readonly { readonly key: unknown; readonly value: unknown }[], from: SourceRef, depth: number): Value {
     const entries = new Map<string, MapEntry>();
     for (const { key, value } of items) {
-      if (!isScalar(key) || typeof key.value !== "string")
+      if (!yaml().isScalar(key) || typeof key.value !== "string")
         throw refused(from, "a key must be a string", "put quotes around the key");
       const keyFrom = this.#from(key);
       if (key.value === "<<") throw refused(keyFrom, "merge keys (<<) are not read", "write the fields out");
