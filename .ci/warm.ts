@@ -20,6 +20,8 @@ async function loadDataThread(): Promise<void> {
     trustDomain: "cluster.local",
     rootNamespace: "istio-system",
     accessLog: "off",
+    loggedRequests: "errors",
+    unreadMs: 0,
     ticks: new SharedArrayBuffer(4),
     shared: newSharedState(1),
   };

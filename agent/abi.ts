@@ -539,6 +539,7 @@ export const closeCauses = [
   "http-timeout",
   "overflow",
   "http-silent",
+  "unread",
 ] as const;
 
 export const handshakeFailures = [

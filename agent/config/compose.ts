@@ -50,6 +50,7 @@ export function compose(file: string, spec: NodeSpec, env: Readonly<Record<strin
       dataThreads: spec.dataThreads,
       askForHybrid: spec.postQuantum === "asked",
       recordLayer: spec.tls.recordLayer,
+      unreadMs: spec.unreadTimeoutSeconds * 1_000,
       keeper: { socket: keeperSocket },
       admin: { socket: `${runDir}/agent.sock` },
       metrics: spec.metrics,

@@ -47,6 +47,8 @@ export type AgentConfig = {
   readonly askForHybrid: boolean;
   /** Of tunnels, behind their handshakes (docs/reference/records.md). */
   readonly recordLayer: NodeSpec["tls"]["recordLayer"];
+  /** How long bytes of a relay may wait for an end that takes none; 0: for ever. */
+  readonly unreadMs: number;
   readonly keeper: { readonly socket: string };
   readonly admin: { readonly socket: string };
   readonly metrics: { readonly host: string; readonly port: number };

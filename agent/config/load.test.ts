@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -43,6 +43,7 @@ test("a file without a NodeConfig is a node with every default", (t) => {
   assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
   assert.ok(agent.dataThreads >= 1);
   assert.equal(agent.recordLayer, "own");
+  assert.equal(agent.unreadMs, 3_600_000);
 });
 
 test("programs of the node: the kubelet by default in a pod of Kubernetes, what the file says in any case", (t) => {
@@ -190,6 +191,9 @@ test("what is written counts, paths start at the file, the environment comes las
   assert.equal(agent.dataThreads, 3);
   assert.equal(keeper.log.level, "debug");
   assert.equal(loadConfig(path, { ORLOP_DATA_THREADS: "2" }).agent.dataThreads, 2);
+  const patient = readFileSync(new URL("../../docs/reasons/unread.md", import.meta.url), "utf8");
+  const example = /```yaml\n([^`]*)```/.exec(patient)?.[1] ?? "";
+  assert.equal(loadConfig(file(t, example), {}).agent.unreadMs, 86_400_000);
   const openssl = file(t, `${HEAD}  node: n1\n  tls: {recordLayer: openssl}\n`);
   assert.equal(loadConfig(openssl, {}).agent.recordLayer, "openssl");
   assert.equal(loadConfig(openssl, { ORLOP_TLS_RECORD_LAYER: "own" }).agent.recordLayer, "own");

@@ -29,6 +29,8 @@ export interface NativeEngine {
   checkPeers(): void;
   /** Bytes, below 4 GiB. */
   setBufferBudget(bytes: number): void;
+  /** Milliseconds. */
+  setUnread(ms: number): void;
   /** Connections of a pod that are read, and bytes of the heads that their requests keep. */
   setPodLimits(open: number, headBytes: number): void;
   /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */

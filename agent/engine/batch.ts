@@ -182,6 +182,11 @@ export class BatchEngine implements Engine {
     this.#native.setBufferBudget(bytes);
   }
 
+  /** Milliseconds that bytes of a relay may wait for an end that takes none; an hour unless set. 0: for ever. */
+  setUnread(ms: number): void {
+    this.#native.setUnread(ms);
+  }
+
   /** What a pod may have open of connections that are read, and keep of heads; 10,000 and 8 MiB unless set. */
   setPodLimits({ open, headBytes }: { readonly open: number; readonly headBytes: number }): void {
     this.#native.setPodLimits(open, headBytes);

@@ -308,7 +308,7 @@ async function startThreads(config: AgentConfig, log: Log): Promise<DataThreads>
   const threads = new DataThreads({
     count: config.dataThreads,
     thread: {
-      ...{ trustDomain, rootNamespace, loggedRequests: config.log.requests },
+      ...{ trustDomain, rootNamespace, loggedRequests: config.log.requests, unreadMs: config.unreadMs },
       accessLog: config.log.access === "off" ? "off" : "text",
     },
     duplicate: engine.duplicate,

@@ -136,6 +136,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   "http-timeout": { flag: "CONNECT", words: "a body stood still" },
   overflow: { flag: "CONNECT", words: "as many connections as a DestinationRule allows are open to the service" },
   "http-silent": { flag: "-", words: "idle the longest of too many connections that are read for its pod" },
+  unread: { flag: "CONNECT", words: "an end took none of the bytes that waited for it" },
   "peer-certificate-ended": { flag: "IDENTITY_ERROR", words: "the peer can no longer prove its identity" },
 };
 

@@ -19,6 +19,7 @@ async function startThread(t: TestContext) {
       rootNamespace: "istio-system",
       accessLog: "off",
       loggedRequests: "errors",
+      unreadMs: 0,
       ticks,
       shared: newSharedState(1),
     },

@@ -57,6 +57,7 @@ const engine = new BatchEngine(
   (event) => traffic.handle(event),
   (error, event) => faulted(error, `answering ${event.type}`),
 );
+engine.setUnread(options.unreadMs);
 const recorder = new Recorder({
   thread: options.index,
   labelSets: LABEL_SETS,

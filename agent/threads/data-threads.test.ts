@@ -16,7 +16,13 @@ async function startThreads(t: TestContext, count = 2, copy = duplicate) {
   const died: string[] = [];
   const threads = new DataThreads({
     count,
-    thread: { trustDomain: "cluster.local", rootNamespace: "istio-system", accessLog: "off", loggedRequests: "errors" },
+    thread: {
+      trustDomain: "cluster.local",
+      rootNamespace: "istio-system",
+      accessLog: "off",
+      loggedRequests: "errors",
+      unreadMs: 0,
+    },
     duplicate: copy,
     died: (thread, error) => void died.push(`${thread}: ${error.message}`),
   });

@@ -16,6 +16,8 @@ export type DataThreadOptions = {
   readonly rootNamespace: string;
   readonly accessLog: "off" | "text" | "json";
   readonly loggedRequests: LoggedRequests;
+  /** Milliseconds that bytes of a relay may wait for an end that takes none; 0: for ever. */
+  readonly unreadMs: number;
   /** An Int32Array with one slot per thread. Each thread counts the turns of its loop, so that main sees which one hangs. */
   readonly ticks: SharedArrayBuffer;
   /** What all data threads share about requests at the caller's end. */

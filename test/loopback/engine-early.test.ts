@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import test from "node:test";
 import type { ConnectRequest } from "../../agent/engine/events.ts";
-import { installBoth, serverEngine } from "./hbone-pair.ts";
+import { installBoth, SERVER, serverEngine } from "./hbone-pair.ts";
 import { answered, code, dataOf, goaways, heard, resets, windows } from "./heard-frames.ts";
 import { connectBlock, DATA, END_HEADERS, END_STREAM, frame, HEADERS, RawPeer, RST_STREAM, u32 } from "./raw-h2.ts";
 import { type Server, serve } from "./support.ts";
@@ -138,6 +138,28 @@ test("DATA before the answer comes out of the buffer budget: without room the st
   assert.equal(under.engine.stats().shedTotal, 1);
   peer.socket.destroy();
   await until(() => under.engine.stats().bufferBytes === 0, "nothing is kept");
+  app.close();
+});
+
+test("DATA before the answer: a pod that has more than its part of the budget is refused, and another pod's is kept", async () => {
+  const { under, app, got, answer } = await slowServer();
+  using _ = under;
+  under.engine.setPod(3, { netnsCookie: 3n, identity: SERVER });
+  const greedy = await RawPeer.connect(under.listen(2, "hbone"));
+  const modest = await RawPeer.connect(under.listen(3, "hbone"));
+  greedy.send(connect(1), connect(3), frame(DATA, 0, 1, Buffer.alloc(16_000)), frame(DATA, 0, 1, Buffer.alloc(16_000)));
+  await until(() => under.engine.stats().bufferBytes >= 32_000, "what the first pod holds");
+  modest.send(connect(1));
+  await until(() => under.engine.stats().streams === 3, "all to be asked for");
+  under.engine.setBufferBudget(Math.ceil(under.engine.stats().bufferBytes / 0.81));
+  modest.send(frame(DATA, 0, 1, Buffer.from("hello")));
+  await heard(modest);
+  assert.deepEqual(under.closed(), []);
+  greedy.send(frame(DATA, 0, 3, Buffer.alloc(1_000)));
+  assert.equal((await under.event("closed")).cause, "shed");
+  for (let i = 0; i < 3; i++) answer();
+  await until(() => Buffer.concat(got).includes("hello"), "the other pod's bytes at the application");
+  for (const { socket } of [greedy, modest]) socket.destroy();
   app.close();
 });
 

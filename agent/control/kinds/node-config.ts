@@ -173,6 +173,8 @@ export const nodeSpec = object({
   /** Whose processes are let in besides, in each mode. */
   nodeAccessFrom: optional(list(cgroup, { max: 32 }), []),
   heartbeatLimitMs: optional(integer(200, 60_000), 2_000),
+  /** How long bytes that the agent carries may wait for an end that takes none of them. 0: for ever. */
+  unreadTimeoutSeconds: optional(integer(0, 7 * 86_400), 3_600),
   metrics: listener({ host: "0.0.0.0", port: 15_020 }),
   ready: listener({ host: "0.0.0.0", port: 15_021 }),
   log: optional(log, logDefaults),

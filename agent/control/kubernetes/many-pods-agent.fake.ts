@@ -31,7 +31,13 @@ const delay = monitorEventLoopDelay({ resolution: 5 });
 delay.enable();
 const threads = new DataThreads({
   count: 1,
-  thread: { trustDomain: "cluster.local", rootNamespace: "istio-system", accessLog: "off", loggedRequests: "errors" },
+  thread: {
+    trustDomain: "cluster.local",
+    rootNamespace: "istio-system",
+    accessLog: "off",
+    loggedRequests: "errors",
+    unreadMs: 0,
+  },
   duplicate: (fd) => fd,
   died: (_thread, error) => {
     throw error;

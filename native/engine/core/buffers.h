@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "engine/core/chunk_pool.h"
@@ -30,6 +31,9 @@ class Buffers {
   bool Overloaded() const { return bytes() > overloaded_; }
   // Still more wait: the engine ends connections.
   bool Exhausted() const { return bytes() > exhausted_; }
+  // How long bytes may wait in a relay for an end that takes none of them, in milliseconds; 0: for ever.
+  void SetUnread(uint64_t ms) { unread_ms_ = ms; }
+  uint64_t unread_ms() const { return unread_ms_; }
   // Bytes that the requests of a single pod may hold while memory is short.
   size_t pods_part() const { return pods_part_; }
 
@@ -41,6 +45,7 @@ class Buffers {
   size_t overloaded_ = kBudget / 100 * 80;
   size_t exhausted_ = kBudget / 100 * 95;
   size_t pods_part_ = kBudget / 4;
+  uint64_t unread_ms_ = 3'600'000;
 };
 
 }  // namespace orlop

@@ -66,6 +66,8 @@ class Engine {
   uint64_t events_total() const { return events_.total(); }
   size_t buffer_bytes() const { return buffers_.bytes(); }
   void SetBufferBudget(size_t bytes) { buffers_.SetBudget(bytes); }
+  // From the next look at a relay on.
+  void SetUnread(uint64_t ms) { buffers_.SetUnread(ms); }
   void SetPodLimits(const PodLimits& limits) { shares_.SetLimits(limits); }
   // A deadline that runs already keeps its time.
   void SetTunnelTimes(const TunnelTimes& times) { tunnel_times_ = times; }

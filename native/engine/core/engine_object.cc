@@ -35,6 +35,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::RetireTunnels>("retireTunnels"),
                                           InstanceMethod<&EngineObject::CheckPeers>("checkPeers"),
                                           InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
+                                          InstanceMethod<&EngineObject::SetUnread>("setUnread"),
                                           InstanceMethod<&EngineObject::SetPodLimits>("setPodLimits"),
                                           InstanceMethod<&EngineObject::SetTunnelTimes>("setTunnelTimes"),
                                           InstanceMethod<&EngineObject::ShareConnections>("shareConnections"),
@@ -214,6 +215,11 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   void SetBufferBudget(const Napi::CallbackInfo& info) {
     uint32_t bytes = 0;
     if (ArgU32(info, 0, &bytes) && Live()) engine_->SetBufferBudget(bytes);
+  }
+
+  void SetUnread(const Napi::CallbackInfo& info) {
+    uint32_t ms = 0;
+    if (ArgU32(info, 0, &ms) && Live()) engine_->SetUnread(ms);
   }
 
   void SetPodLimits(const Napi::CallbackInfo& info) {

@@ -90,6 +90,7 @@ enum class CloseCause : uint32_t {
   kHttpTimeout,
   kOverflow,  // as many connections to its origin as may be were open, until the time was over in which it had to be open
   kHttpSilent,  // its pod has too many connections that are read, and nothing was open on this for longest
+  kUnread,      // bytes of a relay have waited too long for an end that took none of them
 };
 
 // Why a handshake on :15008 did not become a tunnel.

@@ -121,7 +121,7 @@ void Http1Session::WriteResponse(const uint8_t* bytes, size_t length, Http1Edit 
     status_ = 101;
     upgraded_ = true;
     ReportEnd(RequestOutcome::kUpgraded, answered_us(), {});
-    deadline_.Cancel();
+    AwaitMovement();
     phase_ = Phase::kOpaque;
   } else if (head.status >= 200) {
     status_ = head.status;

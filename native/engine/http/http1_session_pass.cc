@@ -6,7 +6,8 @@
 namespace orlop {
 
 void Http1Session::Pass() {
-  deadline_.Cancel();
+  // What was read already may find nobody who takes it.
+  AwaitMovement();
   phase_ = Phase::kOpaque;
   services_.shares.End(this);
   EmitOpaque(services_.events, of_);

@@ -94,6 +94,7 @@ class Connection final : public SlotOwner,
   void OnConnectRequest() override;
   void OnConnectResponse() override;
   void OnMisuse(std::string_view how) override;
+  bool HasRoom() override { return !services_.room.LacksMemory(pod_idx_); }
   void OnNoRoom() override;
   void OnStreamClosed(uint32_t code) override;
   void OnHeavy() override;
@@ -103,6 +104,7 @@ class Connection final : public SlotOwner,
   void OnReset(ByteEnd&, int) override {}
   ssize_t OnPull(ByteEnd&, const Pieces&, bool*) override;
   // Relay::User.
+  void OnRelayUnread() override { Finish(CloseCause::kUnread); }
   void OnRelayEnded(const ByteEnd* broken, int error) override;
   // Http1Session::User.
   void OnOpaque() override;

@@ -1,6 +1,7 @@
 // 14 · data thread · bytes between the two ends of a connection.
 #include "engine/relay/relay.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace orlop {
@@ -9,18 +10,20 @@ namespace {
 // Reads of one direction per turn: 512 KiB of a socket, then others have their chance.
 constexpr int kReadsPerTurn = 4;
 constexpr uint64_t kAfterErrorMs = 1'000;
+// An end that takes nothing is noticed at a look, and has its whole time from then on.
+constexpr uint8_t kLooks = 4;
+
+// The end of what it said may be seen late, but nothing waits for that.
+bool Waits(const ByteEnd& from) {
+  return from.readable() && !from.ended();
+}
 
 }  // namespace
 
 Relay::Relay(const EngineServices& services, User& user)
     : services_(services),
       user_(user),
-      deadline_(
-          [](void* self) {
-            auto* relay = static_cast<Relay*>(self);
-            relay->End(relay->failing_, ECONNRESET);
-          },
-          this) {}
+      deadline_([](void* self) { static_cast<Relay*>(self)->OnDeadline(); }, this) {}
 
 void Relay::Start(ByteEnd& down, ByteEnd& up) {
   down_ = &down;
@@ -38,6 +41,32 @@ void Relay::End(const ByteEnd* broken, int error) {
   if (!running_) return;
   Stop();
   user_.OnRelayEnded(broken, error);
+}
+
+void Relay::LookLater() {
+  const uint64_t all = services_.buffers.unread_ms();
+  if (all > 0) services_.timers.Start(&deadline_, std::max<uint64_t>(all / kLooks, 1));
+}
+
+// Each direction for itself: an end that sends on without reading holds what is for it all the same.
+bool Relay::Look(const ByteEnd& from, uint64_t passed, uint32_t* seen, uint8_t* still) {
+  const auto now = static_cast<uint32_t>(passed);
+  const bool moves = !Waits(from) || now != *seen;
+  *seen = now;
+  *still = moves ? 0 : static_cast<uint8_t>(*still + 1);
+  return *still <= kLooks;
+}
+
+void Relay::OnDeadline() {
+  if (failing_) return End(failing_, ECONNRESET);
+  if (!running_) return;
+  const bool sends = Look(*down_, sent_, &sent_seen_, &sent_still_);
+  const bool receives = Look(*up_, received_, &received_seen_, &received_still_);
+  if (!sends || !receives) {
+    Stop();
+    return user_.OnRelayUnread();
+  }
+  if (Waits(*down_) || Waits(*up_)) LookLater();
 }
 
 void Relay::OnReady(ByteEnd& end) {
@@ -72,12 +101,15 @@ void Relay::OnArrived(ByteEnd& end) {
 
 bool Relay::Carry(ByteEnd& from, ByteEnd& to, uint64_t* counter) {
   if (to.pulls()) {
-    if (from.readable()) to.Wake();
+    if (!from.readable()) return false;
+    to.Wake();
+    AwaitReader();
     return false;
   }
   for (int reads = 0; reads < kReadsPerTurn; reads++) {
     if (!to.writable()) {
       if (from.ended()) to.ShutWrite();
+      if (Waits(from)) AwaitReader();
       return false;
     }
     Pieces pieces;
@@ -94,7 +126,10 @@ bool Relay::Carry(ByteEnd& from, ByteEnd& to, uint64_t* counter) {
     }
     from.Drop(static_cast<size_t>(taken));
     *counter += static_cast<uint64_t>(taken);
-    if (static_cast<size_t>(taken) < pieces.bytes) return false;
+    if (static_cast<size_t>(taken) < pieces.bytes) {
+      AwaitReader();
+      return false;
+    }
   }
   return from.readable();
 }

@@ -213,8 +213,7 @@ void ConnectStream::OnData(const uint8_t* bytes, size_t length) {
 // Clients need not wait for the answer. What they send waits here, within the window that a stream has until then, of which they get
 // nothing back before.
 void ConnectStream::KeepEarly(const uint8_t* bytes, size_t length) {
-  const bool room = !services_.buffers.Overloaded();
-  if (server_ && room) return in_.Append(bytes, length);
+  if (server_ && owner_.HasRoom()) return in_.Append(bytes, length);
   session()->Consumed(this, length);
   server_ ? owner_.OnNoRoom() : owner_.OnMisuse("DATA before the answer");
 }

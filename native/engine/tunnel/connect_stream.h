@@ -25,7 +25,8 @@ class ConnectStream final : public ByteEnd, public H2Stream {
     virtual void OnConnectResponse() = 0;
     // The peer has broken a rule of CONNECT: its stream is to be reset.
     virtual void OnMisuse(std::string_view how) = 0;
-    // Payload came before our answer, and there is no memory to keep it.
+    // Payload came before our answer: whether there is memory to keep it; and that there was none.
+    virtual bool HasRoom() = 0;
     virtual void OnNoRoom() = 0;
     virtual void OnStreamClosed(uint32_t code) = 0;
     // The stream moves so much that others of its session wait behind it.

@@ -17,6 +17,7 @@ struct Ended final : Relay::User {
     ended = true;
     broken = end;
   }
+  void OnRelayUnread() override { Expect(false, "no bytes that wait for an hour"); }
   bool ended = false;
   const ByteEnd* broken = nullptr;
 };

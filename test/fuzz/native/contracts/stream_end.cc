@@ -30,6 +30,7 @@ class Holder final : public Side, public ConnectStream::Owner {
   }
   void OnConnectResponse() override { answered = stream.head->status == 200; }
   void OnMisuse(std::string_view) override { Wrong("a CONNECT as it should be"); }
+  bool HasRoom() override { return true; }
   void OnNoRoom() override { Wrong("memory for what came"); }
   void OnStreamClosed(uint32_t) override { Wrong("a stream that lives"); }
   void OnHeavy() override {}
