@@ -86,9 +86,12 @@ const openIdle: Scenario["open"] = async (world, peer, settings) => {
 
 /** Our own pair, by whose policy the connection alone is judged: nobody reads it. */
 const OWN_L4 = "orlop-l4";
-/** With those that warm the processes up a pod has no more than the 10,000 sessions that its part of a thread is. */
+/**
+ * With those that warm the processes up a pod has no more than the 10,000 sessions that its part of a thread is; and with those that nobody
+ * reads no more than the 14,000 descriptors of a process from which on a pod is held to its part of them.
+ */
 const STEP_OF_SESSIONS = 1_800;
-const STEP_OF_UNREAD = 1_000;
+const STEP_OF_UNREAD = 500;
 
 /** Of steps so far: what is between them is another's. */
 function meanOf(measure: Contestant["measure"]): { readonly step: () => Promise<number>; readonly mean: () => number } {
