@@ -4,7 +4,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { loadavg } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,7 +25,7 @@ import { PageRunner } from "./page-runner.ts";
 import { kubeconfigOf, planCluster } from "./plan.ts";
 import { cniDirectories } from "./programs.ts";
 import { cgroupOf } from "./scripts.ts";
-import { addedAt, isMet, placebo, type StartPair } from "./start-cost.ts";
+import { say, sayAdded } from "./start-words.ts";
 
 /**
  * `ORLOP_START_PAIRS=100 make interop PEERS=cni` is the measurement of what a start costs, for a machine without other work: so many pairs,
@@ -42,8 +41,6 @@ const WITHOUT = soak(5, 100);
 const CROWD = soak(27, 90);
 const STRANGERS = soak(3, 10);
 const CROWDS = 3;
-/** What the plug-in may add to the start of a pod, ms: p99. Printed beside what it has added. */
-const BAR_MS = 50;
 const PATIENCE_MS = 120_000;
 /** Of what agents have logged about pods that saw what they should not. */
 const SHOWN_LINES = 30;
@@ -143,26 +140,6 @@ function keeperLog(): string {
     ...["-o", "name"],
   ]);
   return kubectl.run(["-n", "orlop-system", "logs", pods, "-c", "keeper"]);
-}
-
-function say(what: string, all: readonly Dawn[]): void {
-  const [starts, answers] = [all.map(({ startMs }) => startMs), all.map(({ answerMs }) => answerMs)];
-  console.log(
-    `${what}: from its creation to a pod's first instruction ${quantiles(starts)}; to its first answer ${quantiles(answers)}`,
-  );
-}
-
-/** Both of a pair begin one right after the other, and each of them first as often as the other. */
-function sayAdded(pairs: readonly StartPair[]): void {
-  const [p50, p99, none] = [addedAt(pairs, 0.5), addedAt(pairs, 0.99), addedAt(placebo(pairs), 0.99)];
-  const said = ({ ms, low, high }: typeof p50): string => `${ms} ms (95 %: ${low} to ${high})`;
-  console.log(
-    `added to a pod's start, by ${pairs.length} pairs, ${PACE.atOnce} pods at once: p50 ${said(p50)}, p99 ${said(p99)}`,
-  );
-  console.log(`  the aim of ${BAR_MS} ms at p99 is ${isMet(p99, BAR_MS)}; load ${loadavg()[0]?.toFixed(1)}`);
-  console.log(
-    `  the same between pods that are both outside of the mesh, which says what the machine does to it: p99 ${said(none)}`,
-  );
 }
 
 /** From the plug-in's question to the pod's capture, by that log. */
@@ -329,7 +306,10 @@ test(`of ${STARTS} pods that listen and dial in their first millisecond none goe
   say("in the mesh", inMesh);
   say("outside of it, in turns", outside);
   console.log(`  the plug-in has waited for the capture ${quantiles(waited)}`);
-  sayAdded(inMesh.map(({ startMs }, at) => ({ inMesh: startMs, outside: outside[at]?.startMs ?? Number.NaN })));
+  sayAdded(
+    inMesh.map(({ startMs }, at) => ({ inMesh: startMs, outside: outside[at]?.startMs ?? Number.NaN })),
+    PACE,
+  );
 });
 
 test(`${CROWDS} times ${CROWD} pods of the mesh and ${STRANGERS} others at once: served and refused, and nothing of them is left`, async () => {

@@ -14,6 +14,7 @@ import { soak } from "../peers/support/soak.ts";
 import { hierarchies } from "./cgroups.ts";
 import { kubeletOf, startCluster, stopCluster } from "./cluster.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
+import { madeUpMirror } from "./made-up-mirror.ts";
 import { orlopArchive } from "./orlop-image.ts";
 import { sectionsOf } from "./page.ts";
 import { PageRunner } from "./page-runner.ts";
@@ -227,6 +228,23 @@ test("a static pod, of which the API has but a mirror, is in the mesh as every o
     await until("a call that policy allows", () => call("shop/web", url) === "200 still");
     assert.match(call("legacy/batch", url), /^refused: /);
   }
+  const madeUp = madeUpMirror(kubectl, { namespace: "attic", name: "aaa", node: node.name, of: `lab/${name}` });
+  await until("the made-up mirror known", () => captures("attic").get("aaa") === "failed");
+  assert.equal(captures("lab").get(name), "captured");
+  const [ip = ""] = mirror?.status.podIPs.map((address) => address.ip) ?? [];
+  assert.equal(call("shop/web", `http://${isIPv6(ip) ? `[${ip}]` : ip}:8080/`), "200 still");
+  await until("deleted by the kubelet, and kept by its finalizer", () => madeUp.isBeingDeleted());
+  // The same file makes the same UID, which the made-up mirror claims before the pod's own is there.
+  rmSync(file);
+  await until("the static pod gone", () => !captures("lab").has(name));
+  writeFileSync(file, JSON.stringify(still));
+  await until("captured as its own again", () => captures("lab").get(name) === "captured");
+  assert.equal(captures("attic").get("aaa"), "failed");
+  await until("a call that policy allows", () => {
+    const now = podsOf("lab", "still")[0]?.status.podIPs[0]?.ip ?? "";
+    return call("shop/web", `http://${isIPv6(now) ? `[${now}]` : now}:8080/`) === "200 still";
+  });
+  madeUp.remove();
   rmSync(file);
   await until("the static pod gone", () => !captures("lab").has(name));
 });
