@@ -40,7 +40,7 @@ export type PeerCertificate = ConnRef & {
   readonly expect: number;
 };
 
-/** A verified peer words, by HTTP/2 CONNECT on :15008, for a connection. Answer: `dial` or `refuse`, now or later. */
+/** A verified peer asked, by HTTP/2 CONNECT on :15008, for a connection. Answer: `dial` or `refuse`, now or later. */
 export type ConnectRequest = ConnRef & {
   readonly type: "connect-request";
   readonly podIdx: number;
@@ -68,7 +68,7 @@ export type Established = ConnRef & {
 };
 
 /**
- * The far end of a `tunnel` or `dial` answer that words for this could not be reached: TCP refused the dial, or ended it before the peer
+ * The far end of a `tunnel` or `dial` answer that asked for this could not be reached: TCP refused the dial, or ended it before the peer
  * had said anything, or the pod to dial in has gone. Nothing was sent to an application. Answer: as to `accepted`, within six seconds.
  */
 export type NotReached = ConnRef & {
@@ -128,7 +128,7 @@ export type FirstBytes = ConnRef & {
   readonly isAll: boolean;
 };
 
-/** Fewer pooled sockets than wanted; the keeper should be words for `count` more. */
+/** Fewer pooled sockets than wanted; the keeper should be asked for `count` more. */
 export type PoolLow = {
   readonly type: "pool-low";
   readonly podIdx: number;
@@ -136,7 +136,7 @@ export type PoolLow = {
   readonly count: number;
 };
 
-/** A copy of a request of this pod, which a `forward` had words for, has ended. */
+/** A copy of a request of this pod, which a `forward` had asked for, has ended. */
 export type MirrorEnded = { readonly type: "mirror-ended"; readonly podIdx: number; readonly end: MirrorEnd };
 /** Every way in which a copy ends; native/engine/core/events.h says what each means. */
 export type MirrorEnd = (typeof mirrorEnds)[number];
@@ -191,7 +191,7 @@ export type RequestOutcome = (typeof requestOutcomes)[number];
 /** Why a message of HTTP/1 is refused (native/engine/http/http1_refusal.h); "none": it is not. */
 export type Http1Refusal = (typeof http1Refusals)[number];
 
-/** The last word on a request. Of `refused` it may be the only word: nobody was words. */
+/** The last word on a request. Of `refused` it may be the only word: nobody was asked. */
 export type RequestEnded = ConnRef & {
   readonly type: "request-ended";
   readonly podIdx: number;
