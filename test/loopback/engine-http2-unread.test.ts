@@ -55,6 +55,18 @@ const floods = (): Promise<{ readonly port: number }> =>
     socket.write(Buffer.concat(Array.from({ length: 1_200 }, () => interim)));
   });
 
+/** Until nothing more is read and nothing more waits: how long that takes is the machine's affair. */
+async function settled(under: Served): Promise<void> {
+  const state = (): string => `${asked(under)} ${bytesOf(under)}`;
+  let [before, calm] = [state(), 0];
+  for (let look = 0; look < 200 && calm < 3; look++) {
+    await sleep(30);
+    const now = state();
+    calm = now === before ? calm + 1 : 0;
+    before = now;
+  }
+}
+
 /** Requests and resets, of which nothing is read, until the caller itself is not read any more. */
 async function asksUntilUnread(caller: RawCaller, under: Served): Promise<void> {
   caller.socket.pause();
@@ -62,7 +74,7 @@ async function asksUntilUnread(caller: RawCaller, under: Served): Promise<void> 
     const streams = Array.from({ length: 50 }, (_, index) => 1 + 2 * (50 * round + index));
     const flags = END_HEADERS | END_STREAM;
     for (const stream of streams) caller.socket.write(frame(frameTypes.headers, flags, stream, headOf({})));
-    await sleep(150);
+    await settled(under);
     for (const stream of streams) caller.socket.write(frame(frameTypes.rstStream, 0, stream, CANCEL));
     if (asked(under) < 50 * (round + 1) && bytesOf(under) > 200 * KIBIBYTE) return;
   }
