@@ -19,7 +19,7 @@ GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/e
 
 .PHONY: build check test models interop vm soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
 
-build: build/native.stamp build/orlop-cni agent/abi.ts build/warm.stamp
+build: build/native.stamp build/orlop-cni agent/abi.ts build/warm.stamp build/program.stamp
 
 build/setup.stamp: package.json package-lock.json .ci/setup
 	$(Q).ci/setup
@@ -41,6 +41,11 @@ build/orlop-cni: build/setup.stamp $(wildcard native/cni/*) native/shared/fd_pas
 build/warm.stamp: build/native.stamp agent/abi.ts .ci/warm.ts $(AGENT_SRC)
 	$(Q)rm -rf build/compile-cache && mkdir -p build/compile-cache
 	$(Q)NODE_COMPILE_CACHE=$(ROOT)/build/compile-cache node .ci/warm.ts
+	@touch $@
+
+# The agent as JavaScript, for the image.
+build/program.stamp: build/setup.stamp agent/abi.ts .ci/strip.ts $(AGENT_SRC)
+	$(Q)node --no-warnings .ci/strip.ts build/program/agent
 	@touch $@
 
 gen: build/setup.stamp

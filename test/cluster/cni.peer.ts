@@ -201,7 +201,7 @@ function held(): Holdings {
 
 const isOrlop = (pid: number, program: string): boolean => {
   const words = wordsOf(pid);
-  return words.includes("/opt/orlop/agent/main.ts") && words.includes(program);
+  return words.includes("/opt/orlop/agent/main.js") && words.includes(program);
 };
 
 /** The agent on the node of the pods. */

@@ -15,7 +15,7 @@ import {
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { tail } from "../box/process.ts";
-import { checkout, copiedPaths, imageConfig, isIgnored } from "../daemonset/dockerfile.ts";
+import { builtAt, checkout, copiedPaths, imageConfig, isIgnored } from "../daemonset/dockerfile.ts";
 import { imageArchive } from "./image.ts";
 
 const root = fileURLToPath(checkout);
@@ -37,12 +37,12 @@ export function orlopArchive(folder: string): string {
   const home = path.join(tree, imageConfig.WorkingDir);
   mkdirSync(home, { recursive: true });
   for (const copied of copiedPaths) {
-    const from = path.join(root, copied);
+    const from = path.join(root, builtAt(copied));
     if (!existsSync(from)) throw new Error(`${from} is not there: make`);
     if (copied === "node_modules") copyPackages(home);
     else {
       // The build stage makes these itself; of the checkout it gets what is not ignored.
-      const isBuilt = /^(native\/)?build\//.test(copied);
+      const isBuilt = /^(native\/)?build\//.test(builtAt(copied));
       const isKept = (file: string): boolean => isBuilt || !isIgnored(path.relative(root, file));
       cpSync(from, path.join(home, copied), { recursive: true, filter: isKept });
     }
@@ -74,7 +74,7 @@ function copyPackages(home: string): void {
   const bin = path.join(home, "node_modules/.bin");
   mkdirSync(bin, { recursive: true });
   symlinkSync(path.relative(path.join(root, "node_modules/.bin"), process.execPath), path.join(bin, "node"));
-  symlinkSync("../../agent/main.ts", path.join(bin, "orlop"));
+  symlinkSync("../../agent/main.js", path.join(bin, "orlop"));
 }
 
 /** Programs go to /usr/bin, and the libraries that they load to where the loader looks for them. */

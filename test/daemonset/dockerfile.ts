@@ -19,6 +19,13 @@ export const copiedPaths = [...lastStage.matchAll(/^COPY (?:--from=build )?(\S+)
   },
 );
 
+/** Where `make` has left what the image has at such a path. */
+export function builtAt(path: string): string {
+  if (path !== "agent") return path;
+  assert.match(buildStage, /^RUN rm -rf agent && mv build\/program\/agent agent$/m, "the agent is JavaScript there");
+  return "build/program/agent";
+}
+
 /** As an image's config has it (opencontainers/image-spec:config.md). */
 export const imageConfig = {
   WorkingDir: matchesOf(/^WORKDIR (\S+)$/gm).at(-1) ?? "/",

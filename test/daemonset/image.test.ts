@@ -8,13 +8,13 @@ import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { memoryEnvironment } from "../../agent/process/memory-environment.ts";
-import { buildStage, checkout, copiedPaths, imageConfig, isIgnored, lastStage } from "./dockerfile.ts";
+import { buildStage, builtAt, checkout, copiedPaths, imageConfig, isIgnored, lastStage } from "./dockerfile.ts";
 
 const root = fileURLToPath(checkout);
 
 test("everything it copies exists after make", () => {
   assert.ok(copiedPaths.length > 5, copiedPaths.join(" "));
-  for (const path of copiedPaths) assert.ok(existsSync(join(root, path)), path);
+  for (const path of copiedPaths) assert.ok(existsSync(join(root, builtAt(path))), path);
   const before = [...buildStage.matchAll(/^COPY ([^-].*) \S+$/gm)].flatMap(([, paths = ""]) => paths.split(" "));
   for (const path of before) assert.ok(existsSync(join(root, path)), path);
 });
@@ -32,7 +32,8 @@ test("the copied tree alone is a program, without tests and fakes, and without t
     for (const path of copiedPaths) {
       if (path === "node_modules") symlinkSync(join(root, path), join(image, path));
       // The build stage makes these itself; of the checkout it gets what is not ignored.
-      else if (/^(native\/)?build\//.test(path)) cpSync(join(root, path), join(image, path), { recursive: true });
+      else if (/^(native\/)?build\//.test(builtAt(path)))
+        cpSync(join(root, builtAt(path)), join(image, path), { recursive: true });
       else {
         const filter = (from: string): boolean => !isIgnored(relative(root, from));
         cpSync(join(root, path), join(image, path), { recursive: true, filter });
@@ -44,14 +45,14 @@ test("the copied tree alone is a program, without tests and fakes, and without t
       [],
     );
     const files = readdirSync(join(image, "agent"), { recursive: true, encoding: "utf8" });
-    assert.ok(files.includes("main.ts"));
+    assert.ok(files.includes("main.js"));
     assert.deepEqual(
-      files.filter((file) => /\.(test|fake)\.ts$/.test(file)),
+      files.filter((file) => /\.(test|fake)\.|\.ts$/.test(file)),
       [],
-      "tests and fakes in the image",
+      "tests, fakes, and what Node would have to strip",
     );
     const orlop = (...args: readonly string[]): string =>
-      execFileSync(process.execPath, [join(image, "agent/main.ts"), ...args], {
+      execFileSync(process.execPath, [join(image, "agent/main.js"), ...args], {
         encoding: "utf8",
         cwd: dirname(image),
       });

@@ -280,7 +280,7 @@ describe("the pods of a node", () => {
       ["agent", agentFlags],
     ] as const) {
       const { command, args } = container(program);
-      assert.deepEqual(command, ["node", ...flags, "/opt/orlop/agent/main.ts"]);
+      assert.deepEqual(command, ["node", ...flags, "/opt/orlop/agent/main.js"]);
       assert.deepEqual(args, [program, "-c", "/etc/orlop/node/orlop.yaml"]);
     }
   });

@@ -1,5 +1,5 @@
 // test vm · what the machine's memory holds when it starts: busybox, a few programs of this machine with their libraries, Node, and
-// Orlop as built, at the path that it has here, so that its compile cache counts.
+// Orlop as its image has it: JavaScript, since the emulated processor is not this machine's and no compile cache counts.
 import { spawnSync } from "node:child_process";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import path from "node:path";
@@ -26,7 +26,7 @@ const APPLETS = [
 ];
 const MODULES = ["veth"];
 /** Below the checkout. `node_modules` comes besides, without what only builds and tests need. */
-const OURS = ["agent", "package.json", "build/compile-cache", "test/vm"];
+const OURS = ["package.json", "test/vm"];
 const ADDONS = ["keeper.node", "engine.node"];
 
 const init = `#!/bin/sh
@@ -39,7 +39,7 @@ mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
 mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 for module in ${MODULES.join(" ")}; do insmod /modules/$module.ko; done
 ip link set lo up
-export HOME=/tmp TMPDIR=/tmp NODE_COMPILE_CACHE=${root}/build/compile-cache
+export HOME=/tmp TMPDIR=/tmp
 node --test-reporter=spec ${root}/test/vm/guest.ts
 echo "the machine ends with $?"
 poweroff -f
@@ -66,7 +66,8 @@ export function contents(machine: Machine): ReadonlyMap<string, Entry> {
   program("/usr/bin/node", process.execPath);
   for (const name of ADDONS)
     program(path.join(root, "native/build/Release", name), path.join(root, "native/build/Release", name));
-  for (const name of [...OURS, ...runtimePackages()]) tree(path.join(root, name), entries);
+  for (const name of [...OURS, ...runtimePackages()]) tree(path.join(root, name), path.join(root, name), entries);
+  tree(path.join(root, "agent"), path.join(root, "build/program/agent"), entries);
   return entries;
 }
 
@@ -88,9 +89,10 @@ function runtimePackages(): readonly string[] {
   });
 }
 
-function tree(at: string, entries: Map<string, Entry>): void {
-  const stat = lstatSync(at);
-  if (stat.isSymbolicLink()) entries.set(at, { type: "link", to: readlinkSync(at) });
-  else if (stat.isFile()) entries.set(at, { type: "file", data: { file: at }, mode: (stat.mode & 0o777) | 0o444 });
-  else if (stat.isDirectory()) for (const name of readdirSync(at)) tree(path.join(at, name), entries);
+function tree(at: string, from: string, entries: Map<string, Entry>): void {
+  const stat = lstatSync(from);
+  if (stat.isSymbolicLink()) entries.set(at, { type: "link", to: readlinkSync(from) });
+  else if (stat.isFile()) entries.set(at, { type: "file", data: { file: from }, mode: (stat.mode & 0o777) | 0o444 });
+  else if (stat.isDirectory())
+    for (const name of readdirSync(from)) tree(path.join(at, name), path.join(from, name), entries);
 }

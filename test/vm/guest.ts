@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const main = join(root, "agent/main.ts");
+const main = join(root, "agent/main.js");
 const cgroups = "/sys/fs/cgroup";
 const uid = "5c0ffee5-0000-4000-8000-0000000000aa";
 const keeperUid = "5c0ffee5-0000-4000-8000-0000000000bb";
