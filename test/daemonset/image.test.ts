@@ -2,7 +2,7 @@
 // stage hold every library that the programs load.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
@@ -65,6 +65,22 @@ test("the copied tree alone is a program, without tests and fakes, and without t
   } finally {
     rmSync(image, { recursive: true });
   }
+});
+
+test("whatever its JavaScript imports, or starts a thread from, is there as JavaScript", () => {
+  const program = join(root, builtAt("agent"));
+  const files = readdirSync(program, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js"));
+  assert.ok(files.length > 400, `${files.length} files`);
+  const named = /(?:from |import |import\(|new URL\()"(\.{1,2}\/[^"]+\.[jt]s)"/g;
+  const imports = files.flatMap((file) => {
+    const text = readFileSync(join(program, file), "utf8");
+    return [...text.matchAll(named)].map(([, to = ""]) => ({ file, to, at: join(program, dirname(file), to) }));
+  });
+  assert.ok(imports.some(({ to }) => to === "./data-thread.js"));
+  assert.deepEqual(
+    imports.filter(({ at }) => at.endsWith(".ts") || !existsSync(at)).map(({ file, to }) => `${file}: ${to}`),
+    [],
+  );
 });
 
 test("its Debian packages hold every library that Node and the addons load", () => {

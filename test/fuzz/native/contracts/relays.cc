@@ -1,4 +1,4 @@
-// fuzz · one relay between any two ends: what is said at one end is heard at the other, whole or as a prefix, and the relay ends
+// fuzz · one relay between any two ends: the other end hears what an end says, whole or as a prefix, and the relay ends
 // once, for a reason that the test knows. `relays [seed] [rounds]`.
 #include <algorithm>
 #include <cstdio>
@@ -22,7 +22,7 @@ struct Ended final : Relay::User {
   const ByteEnd* broken = nullptr;
 };
 
-// A far end, and how much of what it has to say is said.
+// A far end, and how much of its bytes it has sent.
 struct Speaker {
   std::unique_ptr<FarEnd> far;
   std::string words;
