@@ -21,8 +21,6 @@ const MOST = 256;
 /** So long that no test sees it pass. */
 const NEVER_MS = 3_600_000;
 
-/** Until it holds; the test's own limit is the deadline. */
-
 /** What a peer does with a CONNECT. */
 const manners = ["echo", "hold", "refuse", "deny"] as const;
 /** What keeps tunnels apart, beside pod and peer: own identity and expected identities, by a number below 256. */

@@ -17,6 +17,8 @@ constexpr size_t kTunnelsForHeavy = 4;
 constexpr uint32_t kLeastAbandoned = 8;
 // An idle group is kept so long, for what it knows of the peer's refusals.
 constexpr uint64_t kForgetMs = 1'000;
+// For so long a connection waits for the answers that the peer owes. A live peer gives them within a round trip and a verdict.
+constexpr uint64_t kOwedMs = 1'000;
 
 }  // namespace
 
@@ -24,7 +26,8 @@ TunnelGroup::TunnelGroup(TunnelPool& pool, const EngineServices& services, const
     : key(key),
       pool_(pool),
       services_(services),
-      wake_([](void* self) { static_cast<TunnelGroup*>(self)->OnWake(); }, this) {}
+      wake_([](void* self) { static_cast<TunnelGroup*>(self)->OnWake(); }, this),
+      owed_([](void* self) { static_cast<TunnelGroup*>(self)->OnOwed(); }, this) {}
 
 Tunnel* TunnelGroup::WithRoom(bool beside_heavy) const {
   for (Tunnel* tunnel : open_) {
@@ -55,8 +58,7 @@ bool TunnelGroup::AnyUnsure() const {
 }
 
 void TunnelGroup::Request(TunnelWaiter* waiter) {
-  if (OwedTooMuch()) return waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "", false);
-  if (waiting_.empty() && !backoff_.Waits(services_.clock.now_ms())) {
+  if (waiting_.empty() && !OwedTooMuch() && !backoff_.Waits(services_.clock.now_ms())) {
     if (Tunnel* tunnel = Choose()) return waiter->OnTunnelReady(*tunnel);
   }
   waiting_.PushBack(waiter);
@@ -75,7 +77,13 @@ void TunnelGroup::OnTunnelOpen(Tunnel& tunnel) {
 }
 
 void TunnelGroup::ServeWaiting() {
-  if (waiting_.empty()) return;
+  if (waiting_.empty()) return owed_.Cancel();
+  // Neither a stream nor another tunnel, however many have room: what is abandoned on it would be owed as well.
+  if (OwedTooMuch()) {
+    if (!owed_.armed()) services_.timers.Start(&owed_, kOwedMs);
+    return;
+  }
+  owed_.Cancel();
   const uint64_t now = services_.clock.now_ms();
   if (backoff_.Waits(now)) return services_.pauses.Start(&wake_, backoff_.until_ms() - now);
   while (!waiting_.empty()) {
@@ -93,6 +101,13 @@ void TunnelGroup::Pause() {
 void TunnelGroup::OnWake() {
   if (Idle()) return pool_.Erase(key);
   ServeWaiting();
+}
+
+void TunnelGroup::OnOwed() {
+  List<TunnelWaiter, TunnelWaiter> waiting;
+  waiting.TakeAll(&waiting_);
+  while (TunnelWaiter* waiter = waiting.PopFront())
+    waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "", false);
 }
 
 void TunnelGroup::OnTunnelRetired(Tunnel& tunnel) {

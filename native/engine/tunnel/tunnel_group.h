@@ -45,6 +45,8 @@ class TunnelGroup final : public TunnelOwner {
   void Dial();
   void ServeWaiting();
   void OnWake();
+  // What waits has waited long enough for the answers that the peer owes.
+  void OnOwed();
   // The peer has refused: neither streams nor dials for a while.
   void Pause();
   // No tunnel, and no connection waits.
@@ -53,6 +55,7 @@ class TunnelGroup final : public TunnelOwner {
   const EngineServices& services_;
   Backoff backoff_;
   Timer wake_;  // when the pause is over, or an idle group is forgotten
+  Timer owed_;  // what waits for answers that the peer owes is refused
   std::vector<Tunnel*> open_;
   Tunnel* dialling_ = nullptr;
   List<TunnelWaiter, TunnelWaiter> waiting_;

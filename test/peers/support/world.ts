@@ -104,7 +104,7 @@ const aborter = fileURLToPath(new URL("./aborter.ts", import.meta.url));
 
 /**
  * `count` connections, a hundred at once, each reset `waitMs` after it is established. Throws when fewer than `least` come up:
- * while half of a tunnel's CONNECTs are abandoned and unanswered, the pod's next connections are refused.
+ * while half of a tunnel's CONNECTs are abandoned and unanswered, the pod's next connections wait, and are refused after a second.
  */
 export async function abortMany(from: Host, to: Target, count: number, waitMs = 0, least = count): Promise<void> {
   const done = await from.run([process.execPath, aborter, to.host, ...[to.port, count, waitMs].map(String)], 60_000);
