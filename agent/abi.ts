@@ -358,12 +358,14 @@ export const orlopSpan = {
 
 /** Byte offsets in struct orlop_origin_pool. */
 export const orlopOriginPool = {
-  size: 24,
+  size: 32,
   connectMs: 0,
   idleMs: 4,
   mostRequests: 8,
   mostOpen: 12,
   key: 16,
+  mostWaiting: 24,
+  reserved: 28,
 } as const;
 
 /** Byte offsets in struct orlop_engine_event. */

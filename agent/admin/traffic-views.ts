@@ -11,6 +11,7 @@ export type TrafficView = {
   readonly connectionPool: {
     readonly http2MaxRequests: number | null;
     readonly maxConnections: number | null;
+    readonly http1MaxPendingRequests: number | null;
     readonly connectTimeoutMs: number | null;
     readonly idleTimeoutMs: number | null;
     readonly maxRequestsPerConnection: number | null;
@@ -34,12 +35,13 @@ export type TrafficView = {
 };
 
 export function trafficView(policy: TrafficPolicy): TrafficView {
-  const { outliers, maxRequests, maxConnections = null, pool, balance, warmUp } = policy;
+  const { outliers, maxRequests, maxConnections = null, maxPending = null, pool, balance, warmUp } = policy;
   return {
     texts: trafficTexts(policy),
     connectionPool: {
       http2MaxRequests: maxRequests,
       maxConnections,
+      http1MaxPendingRequests: maxPending,
       connectTimeoutMs: pool?.connectMs || null,
       idleTimeoutMs: pool?.idleMs || null,
       maxRequestsPerConnection: pool?.mostRequests || null,

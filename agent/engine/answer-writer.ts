@@ -158,6 +158,7 @@ export class AnswerWriter {
     this.#view.setUint32(written + abi.orlopOriginPool.mostRequests, milliseconds(mostRequests), true);
     this.#view.setUint32(written + abi.orlopOriginPool.mostOpen, cap === undefined ? 0 : milliseconds(cap.most), true);
     this.#view.setBigUint64(written + abi.orlopOriginPool.key, cap?.key ?? 0n, true);
+    this.#view.setUint32(written + abi.orlopOriginPool.mostWaiting, milliseconds(cap?.mostWaiting ?? 0), true);
     this.#textLength += size;
     return true;
   }

@@ -89,8 +89,11 @@ export type OriginPool = {
   readonly idleMs: number;
   /** Requests on a connection; the engine has no bound of its own. */
   readonly mostRequests: number;
-  /** So many connections may be open at once, of all origins of this key on all threads. Absent: as many as come. */
-  readonly cap?: { readonly key: bigint; readonly most: number };
+  /**
+   * So many connections may be open at once, of all origins of this key on all threads, and so many requests of HTTP/1 wait for one beside
+   * them; `mostWaiting` 0: as many as come. Absent: as many connections as come.
+   */
+  readonly cap?: { readonly key: bigint; readonly most: number; readonly mostWaiting: number };
 };
 type TunnelParts = "to" | "identity" | "expect" | "authority" | "baggage" | "forwarded";
 type Way<A extends { readonly type: string }, Parts extends keyof A> = Pick<A, "type" | Parts>;

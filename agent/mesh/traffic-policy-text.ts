@@ -2,11 +2,14 @@
 import type { ConnectionPool, HashKey, OutlierDetection, TrafficPolicy } from "./traffic-policy.ts";
 
 /** Of its caps and connections; empty: it says nothing of them. */
-export function poolTexts(policy: Pick<TrafficPolicy, "maxRequests" | "maxConnections" | "pool">): readonly string[] {
-  const { maxRequests, maxConnections, pool } = policy;
+export function poolTexts(
+  policy: Pick<TrafficPolicy, "maxRequests" | "maxConnections" | "maxPending" | "pool">,
+): readonly string[] {
+  const { maxRequests, maxConnections, maxPending, pool } = policy;
   return [
     ...(maxRequests === null ? [] : [`${maxRequests} requests at once`]),
     ...(maxConnections === undefined ? [] : [`${maxConnections} connections at once`]),
+    ...(maxPending === undefined ? [] : [`${maxPending} requests wait for a connection at most`]),
     ...connectionTexts(pool),
   ];
 }

@@ -75,6 +75,8 @@ export type TrafficPolicy = {
   readonly maxRequests: number | null;
   /** Connections of a caller's identity open to a port at once, over all threads of its node, read or not. Absent: as many as come. */
   readonly maxConnections?: number;
+  /** Requests of HTTP/1 of a caller's identity that may wait at once for such a connection, beside them. Absent: as many as come. */
+  readonly maxPending?: number;
   /** Absent: connections are kept as they are without a DestinationRule. */
   readonly pool?: ConnectionPool;
   /** Requests of the same key go to the same endpoint; null: there is no key. */

@@ -134,7 +134,9 @@ export function capsStep({ chosen: { service, port } }: Pick<ForwardPlan, "chose
       : `at most ${most} under way ${of}, over all threads of its node; more are answered 503`;
   const open = service.traffic?.maxConnections;
   const waits = "a request without a place waits as long as a connection may take to open, then it is answered 503";
-  const connections = open === undefined ? "" : `; over ${open} connections at once at most: ${waits}`;
+  const pending = service.traffic?.maxPending;
+  const room = pending === undefined ? "" : `, at most ${pending} of HTTP/1 wait at once`;
+  const connections = open === undefined ? "" : `; over ${open} connections at once at most: ${waits}${room}`;
   return { id: "caps", status: "ok", summary: `${caps}${connections}` };
 }
 

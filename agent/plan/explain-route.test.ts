@@ -147,6 +147,10 @@ test("who is left out by now, and the next endpoint; caps, retries, and in which
     /more are answered 503; over 3 connections at once at most: a request without a place waits /,
   );
   assert.match(
+    lineOf(explained({ path: "/" }, resilient({ maxConnections: 3, maxPending: 2 })).lines, "caps"),
+    /then it is answered 503, at most 2 of HTTP\/1 wait at once$/,
+  );
+  assert.match(
     lineOf(asked, "retry"),
     /^retry ok what no endpoint has got goes to another; tried up to 2 times more on 503/,
   );

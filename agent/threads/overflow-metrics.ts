@@ -7,7 +7,7 @@ export const overflowFamilies = {
     type: "counter",
     unit: "connections",
     labels: [],
-    help: "Connections that were refused, and connections for requests that found no place in time, since as many as a DestinationRule allows were open",
+    help: "Connections that were refused, and requests that found no connection in time or no room to wait, since as many as a DestinationRule allows were open",
   },
 } as const;
 

@@ -37,7 +37,7 @@ export class ConnectionCaps {
     return "full";
   }
 
-  /** The engine has found no place for the connection of a request in time. */
+  /** The engine has found no place for the connection of a request in time, or as many wait already as may. */
   refused(): void {
     this.#cells.refused();
   }
@@ -55,7 +55,12 @@ export class ConnectionCaps {
     if (known !== undefined && known.of === traffic) return known.pool;
     if (this.#pools.size >= MOST_KNOWN) this.#pools.clear();
     const { connectMs = 0, idleMs = 0, mostRequests = 0 } = traffic?.pool ?? {};
-    const pool = { connectMs, idleMs, mostRequests, cap: { key: this.#cells.keyOf(key), most } };
+    const pool = {
+      connectMs,
+      idleMs,
+      mostRequests,
+      cap: { key: this.#cells.keyOf(key), most, mostWaiting: traffic?.maxPending ?? 0 },
+    };
     this.#pools.set(key, { of: traffic, pool });
     return pool;
   }

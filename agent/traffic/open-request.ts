@@ -35,7 +35,7 @@ const nobody: readonly never[] = [];
 
 /** Of a request that routes have taken: what of it changes while it is tried. */
 type Tries = {
-  readonly route: RecordedRoute;
+  route: RecordedRoute;
   plan: RequestPlan;
   /** How its endpoint is let go; null: nobody has it. */
   goesTo: GoesTo | null;
@@ -119,6 +119,11 @@ export class OpenRequest {
 
   delayed(): void {
     if (this.#tries !== null) this.#tries.isDelayed = true;
+  }
+
+  /** As many connections as may be are open, and none was there for it in time. */
+  hasNoPlace(): void {
+    if (this.#tries !== null) this.#tries.route = { ...this.#tries.route, answer: "overflow" };
   }
 
   hasNoBudget(): void {

@@ -119,7 +119,8 @@ export class Origins {
 function isSamePool(a: OriginPool | undefined, b: OriginPool | undefined): boolean {
   if (a === b) return true;
   if (a === undefined || b === undefined) return false;
-  if (a.cap?.key !== b.cap?.key || a.cap?.most !== b.cap?.most) return false;
+  if (a.cap?.key !== b.cap?.key || a.cap?.most !== b.cap?.most || a.cap?.mostWaiting !== b.cap?.mostWaiting)
+    return false;
   return a.connectMs === b.connectMs && a.idleMs === b.idleMs && a.mostRequests === b.mostRequests;
 }
 

@@ -92,6 +92,23 @@ describe("a try that has failed", () => {
   });
 });
 
+test("a request that found no connection below the cap is answered as overloaded, and goes nowhere else", () => {
+  const overflow = { failure: "not-reached", status: 0, cause: "overflow", isSent: false } as const;
+  for (const rule of [{}, { retry: { codes: [503], attempts: 2, backoffMs: 100 } }]) {
+    const routed = new Routed("shop/api", rule);
+    const { bench } = routed;
+    bench.mesh.replace(workload("api-4", { addresses: ["10.0.0.4"], node: "n2", labels: { app: "api" } }));
+    const ref = routed.open();
+    routed.forward(ref, 1);
+    const answer = routed.fail(ref, 1, overflow);
+    assert.ok(answer.type === "reply" && answer.status === 503, answer.type);
+    assert.deepEqual(answer.headers, [{ op: "set", name: "x-envoy-overloaded", value: "true" }]);
+    routed.end(ref, 1, "replied", 503);
+    const [record] = bench.requests;
+    assert.deepEqual([record?.flag, record?.route?.answer, record?.attempts], ["UO", "overflow", 1]);
+  }
+});
+
 describe("a rule with retry", () => {
   const rule = { retry: { codes: [503], attempts: 2, backoffMs: 100 } };
   const failed = { failure: "status", status: 503, cause: null, isSent: true } as const;

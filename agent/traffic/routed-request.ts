@@ -137,10 +137,9 @@ const withShared = (answer: OwnAnswer, shared: OwnAnswer["headers"] & object): O
 });
 
 /** Envoy's header for the same (envoy:docs/root/configuration/http/http_filters/router_filter.rst). */
-const overflow = {
-  ...{ status: 503, body: "too many requests under way" },
-  headers: [{ op: "set", name: "x-envoy-overloaded", value: "true" }],
-} as const;
+const overloaded = [{ op: "set", name: "x-envoy-overloaded", value: "true" }] as const;
+const overflow = { status: 503, body: "too many requests under way", headers: overloaded } as const;
+const noConnection = { status: 503, body: "too many connections", headers: overloaded } as const;
 
 const placeOf = (plan: ForwardPlan, { source }: RoutedFacts, { caps }: TrafficContext): RequestPlace | "full" | null =>
   plan.chosen.service.traffic === undefined ? null : caps.take({ ...plan.chosen, caller: source.identity.text });
@@ -188,7 +187,11 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   // Every endpoint of the Service shares the cap.
   if (event.cause === "overflow") {
     context.connections.refused();
-    return passed("final");
+    recorder.retried(failure, "final");
+    open.hasNoPlace();
+    const facts = routedFacts(event, connection, context);
+    const shared = facts === null ? [] : sharedEdits(plan.entry, facts);
+    return { type: "reply", conn, generation, request, ...withShared(noConnection, shared) };
   }
   if (open.takePause()) return tryAgain(failed, "any", connection, context) ?? passed("final");
   const { address, port } = plan.route.target;

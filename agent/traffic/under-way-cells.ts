@@ -60,6 +60,12 @@ export class UnderWayCells {
     return at === undefined ? 0 : this.#sum(at, 0);
   }
 
+  /** How many wait to be, of all threads. Of "taken" nobody counts them: 0. */
+  waiting(key: bigint): number {
+    const at = this.#cells.find(key);
+    return at === undefined || this.#counted === "taken" ? 0 : this.#sum(at, this.#threads);
+  }
+
   /** One more was refused, because as many as may be are under way. */
   refused(): void {
     Atomics.add(this.#cells.words, this.#refused, 1n);

@@ -17,33 +17,47 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
   { name: "node-b", pods: [{ name: "far" }] },
 ];
-const services = [{ name: "near" }, { name: "far" }, { name: "routed", selector: { app: "far" } }];
-const addressOf = { near: serviceAddresses(1).ip4, far: serviceAddresses(2).ip4, routed: serviceAddresses(3).ip4 };
+const WAITING = 1;
+const routed = ["routed", "queued"];
+const services = [
+  { name: "near" },
+  { name: "far" },
+  ...routed.map((name) => ({ name, selector: { app: name === "queued" ? "near" : "far" } })),
+];
+const addressOf = {
+  ...{ near: serviceAddresses(1).ip4, far: serviceAddresses(2).ip4 },
+  ...{ routed: serviceAddresses(3).ip4, queued: serviceAddresses(4).ip4 },
+};
 
 const rules = services
   .map(
     ({ name }) => `apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: ${name}, namespace: demo}
-spec: {host: ${name}, trafficPolicy: {connectionPool: {tcp: {maxConnections: ${CAP}}}}}
+spec: {host: ${name}, trafficPolicy: {connectionPool: {tcp: {maxConnections: ${CAP}}${name === "queued" ? `, http: {http1MaxPendingRequests: ${WAITING}}` : ""}}}}
 ---
 `,
   )
   .join("");
-const route = `apiVersion: gateway.networking.k8s.io/v1
+const routes = routed
+  .map(
+    (name) => `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {name: routed, namespace: demo}
+metadata: {name: ${name}, namespace: demo}
 spec:
-  parentRefs: [{group: "", kind: Service, name: routed, port: 80}]
-  rules: [{backendRefs: [{name: routed, port: 80}]}]
-`;
+  parentRefs: [{group: "", kind: Service, name: ${name}, port: 80}]
+  rules: [{backendRefs: [{name: ${name}, port: 80}]}]
+---
+`,
+  )
+  .join("");
 
 let journey: Journey;
 const pod = (name: string): Host => journey.cluster.pod(name);
 before(async () => {
   const ports = [{ name: "http", port: 80, targetPort: HTTP }];
   journey = await startJourney({ nodes, nodeConfig: "  dataThreads: 2\n" }, (cluster) =>
-    meshOf([ambientNamespace(), ...workloadsOf(cluster), ...servicesOf(services, ports), `${rules}${route}`]),
+    meshOf([ambientNamespace(), ...workloadsOf(cluster), ...servicesOf(services, ports), `${rules}${routes}`]),
   );
   for (const name of ["near", "far"]) await serve(pod(name), supportProgram("failing-http"), HTTP, name);
 });
@@ -100,8 +114,30 @@ test("with a route: requests wait for a connection, and all are answered", async
   assert.equal(await overflows(), before);
 });
 
+test("with a route and http1MaxPendingRequests: so many wait, and others are answered at once that it is overloaded", async () => {
+  await own("near", "fail?status=200&ms=3000");
+  const before = await overflows();
+  const heads = await Promise.all(
+    Array.from({ length: CALLERS }, async () => {
+      const done = await pod("client").run(["curl", "-sSi", "-m", "20", `http://${addressOf.queued}/`], 30_000);
+      assert.equal(done.status, 0, tail(done.stderr));
+      return done.stdout;
+    }),
+  );
+  const refused = heads.filter((head) => /^HTTP\/1\.1 503 .*^x-envoy-overloaded: true\r$/ms.test(head));
+  const served = heads.filter((head) => head.startsWith("HTTP/1.1 200 "));
+  assert.equal(served.length + refused.length, CALLERS, heads.join("\n"));
+  assert.ok(served.length > 0 && refused.length > 0, `${served.length} served, ${refused.length} refused`);
+  assert.equal((await overflows()) - before, refused.length);
+  assert.ok(Number(await own("near", "most")) <= CAP);
+});
+
 test("the cap is in the table of Services, and in explanations", async () => {
   const node = journey.cluster.node("node-a");
   assert.match(await orlopOn(node, "get", "services", "-n", "demo", "-o", "wide"), /near .* 2 connections at once /);
+  assert.match(
+    await orlopOn(node, "get", "services", "-n", "demo", "-o", "wide"),
+    /queued .* 1 requests wait for a connection at most/,
+  );
   assert.match(await orlopOn(node, "explain", "demo/client", "demo/near:80"), /at most 2 connections of this caller /);
 });

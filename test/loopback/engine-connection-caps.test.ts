@@ -6,37 +6,17 @@ import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
-import { Worker } from "node:worker_threads";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import type { TrafficPolicy } from "../../agent/mesh/traffic-policy.ts";
-import { newSharedState, type SharedState } from "../../agent/traffic/shared-state.ts";
 import { UnderWayCells } from "../../agent/traffic/under-way-cells.ts";
-import type { SharesThread } from "./shares-thread.ts";
+import { type SharingNode, sharingNode } from "./sharing-node.ts";
 
 const policy: TrafficPolicy = {
   ...{ outliers: null, maxRequests: null, hash: null, balance: null, warmUp: null },
   from: nowhere,
 };
 
-type Node = { readonly ports: readonly number[]; readonly shared: SharedState };
-
-async function node(t: TestContext, threads: number, given: Omit<SharesThread, "thread" | "threads" | "shared">) {
-  const shared = newSharedState(threads);
-  const ports: number[] = [];
-  for (let thread = 0; thread < threads; thread += 1) {
-    const workerData: SharesThread = { thread, threads, shared, ...given };
-    const worker = new Worker(new URL("./shares-thread.ts", import.meta.url), { workerData });
-    t.after(async () => {
-      worker.postMessage("close");
-      await once(worker, "exit");
-    });
-    const [port] = (await once(worker, "message")) as [number];
-    ports.push(port);
-  }
-  return { ports, shared } satisfies Node;
-}
-
-const refusals = ({ shared, ports }: Node): number =>
+const refusals = ({ shared, ports }: SharingNode): number =>
   new UnderWayCells(shared.connections, ports.length, "awaited").refusals;
 
 /** Says a byte to each connection. */
@@ -75,7 +55,7 @@ async function called(port: number): Promise<net.Socket | null> {
 for (const threads of [1, 2, 4])
   test(`${threads} data threads: of connections that nobody reads never more are open than the cap; one that ends makes room`, async (t) => {
     const { endpoints, open, most } = await greeter(t);
-    const made = await node(t, threads, { endpoints, policy: { ...policy, maxConnections: 5 }, isOpaque: true });
+    const made = await sharingNode(t, threads, { endpoints, policy: { ...policy, maxConnections: 5 }, isOpaque: true });
     const portOf = (nth: number): number => made.ports[nth % threads] ?? 0;
     const first: net.Socket[] = [];
     for (let nth = 0; nth < 5; nth += 1) first.push((await called(portOf(nth))) ?? assert.fail(`none of ${nth}`));
@@ -97,7 +77,7 @@ for (const threads of [1, 2, 4])
 
 test("of a Service without a cap as many are open as come", async (t) => {
   const { endpoints, open } = await greeter(t);
-  const made = await node(t, 1, { endpoints, policy, isOpaque: true });
+  const made = await sharingNode(t, 1, { endpoints, policy, isOpaque: true });
   const all = await Promise.all(Array.from({ length: 20 }, () => called(made.ports[0] ?? 0)));
   t.after(() => all.map((each) => each?.destroy()));
   assert.deepEqual([open.size, refusals(made)], [20, 0]);
@@ -138,7 +118,10 @@ async function asked(port: number, agent: http.Agent): Promise<number> {
 for (const threads of [1, 2, 4])
   test(`${threads} data threads: requests wait for a connection, and never have more than the cap`, async (t) => {
     const server = await answering(t, 5);
-    const made = await node(t, threads, { endpoints: server.endpoints, policy: { ...policy, maxConnections: 3 } });
+    const made = await sharingNode(t, threads, {
+      endpoints: server.endpoints,
+      policy: { ...policy, maxConnections: 3 },
+    });
     const agent = new http.Agent({ keepAlive: true });
     t.after(() => agent.destroy());
     const statuses = new Map<number, number>();
@@ -158,14 +141,14 @@ for (const threads of [1, 2, 4])
 
 test("a connection that is idle on another thread, or to another endpoint, makes room for the next request", async (t) => {
   const one = await answering(t, 0);
-  const made = await node(t, 2, { endpoints: one.endpoints, policy: { ...policy, maxConnections: 1 } });
+  const made = await sharingNode(t, 2, { endpoints: one.endpoints, policy: { ...policy, maxConnections: 1 } });
   const agent = new http.Agent({ keepAlive: true });
   t.after(() => agent.destroy());
   for (const thread of [0, 1, 0, 1, 0]) assert.equal(await asked(made.ports[thread] ?? 0, agent), 200);
   const [two, three] = [await answering(t, 0), await answering(t, 0)];
   const endpoints = [...two.endpoints, ...three.endpoints];
   const turns = { ...policy, maxConnections: 1, balance: "round-robin" } as const;
-  const [port = 0] = (await node(t, 1, { endpoints, policy: turns })).ports;
+  const [port = 0] = (await sharingNode(t, 1, { endpoints, policy: turns })).ports;
   for (let time = 0; time < 6; time += 1) assert.equal(await asked(port, agent), 200);
   assert.deepEqual(
     [two.most(), three.most()],
@@ -187,7 +170,7 @@ test("a request that finds no connection in time is answered 503 and counted, an
   const { address, port: at } = server.address() as net.AddressInfo;
   const pool = { connectMs: 200, idleMs: 0, mostRequests: 0 };
   const capped = { ...policy, maxConnections: 1, pool };
-  const made = await node(t, 2, { endpoints: [{ address, port: at }], policy: capped });
+  const made = await sharingNode(t, 2, { endpoints: [{ address, port: at }], policy: capped });
   const agent = new http.Agent({ keepAlive: true });
   t.after(() => agent.destroy());
   const first = http.get({ host: "127.0.0.1", port: made.ports[0] ?? 0, agent }).on("error", () => undefined);
@@ -195,12 +178,26 @@ test("a request that finds no connection in time is answered 503 and counted, an
   // On its own thread and on the other.
   assert.deepEqual(await Promise.all(made.ports.map((port) => asked(port, agent))), [503, 503]);
   assert.deepEqual([never.length, refusals(made)], [1, 2]);
+  const client = http2.connect(`http://127.0.0.1:${made.ports[1] ?? 0}`).on("error", () => undefined);
+  t.after(() => client.destroy());
+  for (const [type, status] of [
+    ["text/plain", 503],
+    ["application/grpc", 200],
+  ] as const) {
+    const stream = client.request({ ":path": "/", ":method": "POST", "content-type": type }).end();
+    const [heard] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+    stream.resume();
+    // 14 is UNAVAILABLE.
+    const said = [heard[":status"], heard["x-envoy-overloaded"], heard["grpc-status"]];
+    assert.deepEqual(said, [status, "true", type === "application/grpc" ? "14" : undefined]);
+  }
+  assert.deepEqual([never.length, refusals(made)], [1, 4]);
   // Some wait while the agent ends.
   for (const port of made.ports) http.get({ host: "127.0.0.1", port, agent }).on("error", () => undefined);
   first.destroy();
 });
 
-test("requests of HTTP/2 share connections below the cap, and wait for those that there are", async (t) => {
+test("requests of HTTP/2 share connections below the cap, and wait for those that there are, however few of HTTP/1 may", async (t) => {
   const sessions = new Set<http2.ServerHttp2Session>();
   let most = 0;
   // Two streams each: six calls at once want three connections.
@@ -223,7 +220,10 @@ test("requests of HTTP/2 share connections below the cap, and wait for those tha
   t.after(() => {
     isOver = true;
   });
-  const made = await node(t, 2, { endpoints: [{ address, port }], policy: { ...policy, maxConnections: 2 } });
+  const made = await sharingNode(t, 2, {
+    endpoints: [{ address, port }],
+    policy: { ...policy, maxConnections: 2, maxPending: 1 },
+  });
   const clients = made.ports.map((each) => http2.connect(`http://127.0.0.1:${each}`));
   for (const client of clients) client.on("error", (error) => assert.ok(isOver, error));
   t.after(() => {

@@ -35,7 +35,7 @@ for (const way of ways)
   test(`${way}: callers of two origins that share a cap, some of whom leave (seed ${seed})`, async () => {
     const dice = new Dice(seed);
     const apps = [await busyApplication(), await busyApplication()];
-    const pool = { connectMs: 0, idleMs: 0, mostRequests: 0, cap: { key: KEY, most: CAP } };
+    const pool = { connectMs: 0, idleMs: 0, mostRequests: 0, cap: { key: KEY, most: CAP, mostWaiting: 0 } };
     using under = serves(
       way,
       apps.map(({ port }) => port),
@@ -85,7 +85,7 @@ for (const way of ways)
 for (const way of ways)
   test(`${way}: without anybody who leaves, never more requests than the cap are at the applications`, async () => {
     const apps = [await busyApplication(), await busyApplication()];
-    const pool = { connectMs: 0, idleMs: 0, mostRequests: 7, cap: { key: KEY, most: CAP } };
+    const pool = { connectMs: 0, idleMs: 0, mostRequests: 7, cap: { key: KEY, most: CAP, mostWaiting: 0 } };
     let [busy, most] = [0, 0];
     using under = serves(
       way,

@@ -252,7 +252,7 @@ holds("DestinationRule", {
       trafficPolicy: {
         connectionPool: {
           tcp: { connectTimeout: "1s", maxConnections: 3 },
-          http: { http2MaxRequests: 7, idleTimeout: "5s", maxRequestsPerConnection: 9 },
+          http: { http2MaxRequests: 7, http1MaxPendingRequests: 4, idleTimeout: "5s", maxRequestsPerConnection: 9 },
         },
         outlierDetection: {
           ...{ consecutive5xxErrors: 7, consecutiveGatewayErrors: 3, baseEjectionTime: "9s" },

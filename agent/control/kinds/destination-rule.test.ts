@@ -98,6 +98,21 @@ test("maxConnections caps; 0, nothing and Istio's default are no cap", () => {
   );
 });
 
+test("http1MaxPendingRequests caps beside maxConnections; alone it is reported, since nothing waits", () => {
+  const pool = (http: string, most: number) =>
+    `{host: api, trafficPolicy: {connectionPool: {http: {http1MaxPendingRequests: ${http}}, tcp: {maxConnections: ${most}}}}}`;
+  assert.deepEqual(
+    ["3", "0", "2147483647"].map((pending) => policyOf(pool(pending, 7)).maxPending),
+    [3, undefined, undefined],
+  );
+  for (const most of [0, 2_147_483_647]) {
+    const { service: read, findings } = translated(rule(pool("3", most)));
+    assert.equal(read.traffic?.maxPending, undefined);
+    assert.match(findings.join("\n"), /http1MaxPendingRequests is not honoured$/);
+  }
+  assert.equal(policyOf(pool("0", 0)).maxPending, undefined);
+});
+
 test("connectionPool: how connections are kept; nothing, and 0, are as without it", () => {
   const pool = (written: string) => policyOf(`{host: api, trafficPolicy: {connectionPool: ${written}}}`).pool;
   assert.deepEqual(pool("{tcp: {connectTimeout: 500ms}, http: {idleTimeout: 5m, maxRequestsPerConnection: 100}}"), {

@@ -73,7 +73,6 @@ const isPrime = (size: number): boolean => {
 };
 
 const notYet = "nothing in this agent acts on it yet";
-const tooFar = "only requests are counted, by http2MaxRequests";
 const ofRequests = "connections are opened for requests, and end by http.idleTimeout";
 /** As long as the engine waits for a connection by itself, and longer than any keeps it idle. */
 const [LONGEST_CONNECT_MS, LONGEST_IDLE_MS] = [10_000, 3_600_000];
@@ -82,7 +81,7 @@ const connectionPool = growingObject({
   http: optional(
     growingObject({
       http2MaxRequests: optional(integer(0, MOST_COUNT), null),
-      http1MaxPendingRequests: unsupported(anything, tooFar),
+      http1MaxPendingRequests: optional(integer(0, MOST_COUNT), 0),
       maxRequestsPerConnection: optional(integer(0, MOST_COUNT), 0),
       maxRetries: unsupported(anything, "retries have a budget of a fifth, or ten a second"),
       idleTimeout: optional(milliseconds, 0),
@@ -227,7 +226,7 @@ export function toTrafficPolicy(
       ...(successRate && { successRate }),
     },
     maxRequests: most === 0 ? null : most,
-    ...toMaxConnections(spec.trafficPolicy?.connectionPool ?? null),
+    ...toConnectionCaps(spec.trafficPolicy?.connectionPool ?? null, document, report),
     ...toPool(spec.trafficPolicy?.connectionPool ?? null),
     hash: hash === null ? null : toHash(hash, document, report),
     balance: simple[balance] ?? null,
@@ -267,9 +266,20 @@ function toPool(read: Read<typeof connectionPool> | null): Pick<TrafficPolicy, "
 }
 
 /** Of Istio's default and of 0 nothing: no limit. */
-function toMaxConnections(read: Read<typeof connectionPool> | null): Pick<TrafficPolicy, "maxConnections"> {
-  const most = read?.tcp?.maxConnections ?? 0;
-  return most === 0 || most === MOST_COUNT ? {} : { maxConnections: most };
+function toConnectionCaps(
+  read: Read<typeof connectionPool> | null,
+  { from }: Value,
+  report: Report,
+): Pick<TrafficPolicy, "maxConnections" | "maxPending"> {
+  const isCap = (most: number): boolean => most !== 0 && most !== MOST_COUNT;
+  const [most, pending] = [read?.tcp?.maxConnections ?? 0, read?.http?.http1MaxPendingRequests ?? 0];
+  if (isCap(most)) return { maxConnections: most, ...(isCap(pending) && { maxPending: pending }) };
+  if (isCap(pending)) {
+    const what = "spec.trafficPolicy.connectionPool.http.http1MaxPendingRequests is not honoured";
+    const why = "no request waits for a connection where as many are opened as come";
+    report.unsupported(from, what, why, "write tcp.maxConnections beside it, or remove it");
+  }
+  return {};
 }
 
 function toWarmUp(read: Read<typeof loadBalancer> | null): WarmUp | null {

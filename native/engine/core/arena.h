@@ -113,6 +113,8 @@ struct orlop_origin_pool {
   uint32_t most_requests; /* on a connection; then it ends */
   uint32_t most_open;     /* connections of the key at once, on all threads */
   uint64_t key;
+  uint32_t most_waiting; /* requests that wait for such a connection, on all threads */
+  uint32_t reserved;
 };
 
 struct orlop_engine_event {

@@ -146,6 +146,10 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // An answer of ours to a request that went on.
   void AnswerForOrigin(uint16_t status, std::string_view body, RequestOutcome outcome, int32_t why,
                        std::string_view message);
+  // TypeScript's.
+  void ReplyForOrigin(const Answer& answer);
+  // The request is answered: the next is read, or none.
+  void GoOnBehind(const Http1Refused& refused);
   // A try has failed (http1_session_retry.cc), and its caller has got nothing. Behind KeepFailed the link may be dropped, and TypeScript
   // be asked. False: it is not to be asked, or what went is not at hand.
   bool KeepFailed(TryFailure what, bool sent, AnswerInPlace answer);
@@ -180,6 +184,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // The head as it goes on. False: it cannot, and the connection has ended.
   bool WriteRequest(const Answer& answer, const Http1Head& head, Http1Edit edit);
   void Deny(const Answer& answer);
+  void WriteReply(const Answer& answer, Http1Option connection, bool to_head);
   // An answer of ours, behind which the connection ends.
   void AnswerLast(uint16_t status, std::string_view body);
   void WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body);

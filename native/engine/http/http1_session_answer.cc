@@ -72,20 +72,23 @@ bool Http1Session::WriteRequest(const Answer& answer, const Http1Head& head, Htt
 }
 
 void Http1Session::Deny(const Answer& answer) {
+  const bool to_head = exchange_.answers_head();
+  Http1Head head;
+  head_.Read(&head);
+  const Http1Refused refused = exchange_.Refuse(head);
+  WriteReply(answer, refused.connection, to_head);
+  EndRequest(RequestOutcome::kReplied);
+  refused.closes || number_ >= kHttp1MostRequests ? Close() : AwaitRequest();
+}
+
+void Http1Session::WriteReply(const Answer& answer, Http1Option connection, bool to_head) {
   HeadEdits edits;
   const bool written = edits.Read(answer.Bytes(1));
   const int status = written ? answer.status() : 500;
   const std::string_view body = written ? answer.Text(0) : "internal error";
   if (!body.empty()) edits.Add(kPlainText);
-  const bool to_head = exchange_.answers_head();
-  Http1Head head;
-  head_.Read(&head);
-  const Http1Refused refused = exchange_.Refuse(head);
-  down_.WriteReply(
-      {static_cast<uint16_t>(status), refused.connection, to_head, edits.pairs(), edits.count(), body});
+  down_.WriteReply({static_cast<uint16_t>(status), connection, to_head, edits.pairs(), edits.count(), body});
   status_ = status;
-  EndRequest(RequestOutcome::kReplied);
-  refused.closes || number_ >= kHttp1MostRequests ? Close() : AwaitRequest();
 }
 
 void Http1Session::AnswerLast(uint16_t status, std::string_view body) {

@@ -183,6 +183,18 @@ void Http1Session::AnswerForOrigin(uint16_t status, std::string_view body, Reque
   WriteAnswer(status, refused.connection, to_head, body);
   status_ = status;
   ReportEnd(outcome, why, message);
+  GoOnBehind(refused);
+}
+
+void Http1Session::ReplyForOrigin(const Answer& answer) {
+  const bool to_head = exchange_.answers_head();
+  const Http1Refused refused = exchange_.Answer();
+  WriteReply(answer, refused.connection, to_head);
+  ReportEnd(RequestOutcome::kReplied, 0, {});
+  GoOnBehind(refused);
+}
+
+void Http1Session::GoOnBehind(const Http1Refused& refused) {
   refused.closes || number_ >= kHttp1MostRequests ? Close() : AwaitRequest();
   services_.turn.Again(this);
 }

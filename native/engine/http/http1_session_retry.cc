@@ -77,8 +77,7 @@ void Http1Session::OnAnswerToTry(const Answer& answer) {
     case ORLOP_ANSWER_REPLY:
       route_->failed.reset();
       DropLink(false);
-      AnswerForOrigin(static_cast<uint16_t>(answer.status()), answer.Text(0), RequestOutcome::kReplied, 0,
-                      {});
+      ReplyForOrigin(answer);
       break;
     default:
       PassTry();

@@ -55,6 +55,13 @@ bool ConnectionPlaces::Take(Cell cell, uint32_t most) {
   return false;
 }
 
+bool ConnectionPlaces::Await(Cell cell, uint32_t most) {
+  Add(&counts(cell)[threads_ + thread_], 1);
+  if (most == 0 || static_cast<uint32_t>(Sum(cell, threads_)) <= most) return true;
+  AwaitNoMore(cell);
+  return false;
+}
+
 int32_t ConnectionPlaces::AwaitedElsewhere(Cell cell) const {
   return Sum(cell, threads_) - __atomic_load_n(&counts(cell)[threads_ + thread_], __ATOMIC_SEQ_CST);
 }

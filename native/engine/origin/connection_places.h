@@ -8,10 +8,11 @@
 
 namespace orlop {
 
-// So many connections of this key may be open. 0: as many as come.
+// So many connections of this key may be open, and so many may wait to be. 0: as many as come.
 struct ConnectionCap {
   uint64_t key = 0;
   uint32_t most = 0;
+  uint32_t most_waiting = 0;
 };
 
 // Laid out as agent/traffic/under-way-cells.ts has it ("awaited"): the words of its cells, each with a key and two counts of each thread.
@@ -28,8 +29,10 @@ class ConnectionPlaces {
   // False: with another there would be more than `most`. Two threads that ask in the same instant for the last place may both hear it.
   bool Take(Cell cell, uint32_t most);
   void Release(Cell cell) { Add(&counts(cell)[thread_], -1); }
-  // `more` connections of this thread wait for a place there.
-  void Await(Cell cell, int32_t more) { Add(&counts(cell)[threads_ + thread_], more); }
+  // Another connection of this thread waits for a place there. False: with it more than `most` would, of all threads; 0: as many as come.
+  // Two threads that ask in the same instant for the last room may both hear it.
+  bool Await(Cell cell, uint32_t most);
+  void AwaitNoMore(Cell cell) { Add(&counts(cell)[threads_ + thread_], -1); }
   // How many of other threads do.
   int32_t AwaitedElsewhere(Cell cell) const;
 

@@ -28,7 +28,7 @@ struct Origin : Hook<CappedOrigins> {
 
   // A connection that has carried so many requests carries no other.
   bool Wears(uint32_t requests) const { return pool.most_requests > 0 && requests >= pool.most_requests; }
-  ConnectionCap cap() const { return {pool.key, pool.most_open}; }
+  ConnectionCap cap() const { return {pool.key, pool.most_open, pool.most_waiting}; }
   bool capped() const { return pool.most_open > 0; }
   uint64_t idle_ms() const { return pool.idle_ms > 0 ? pool.idle_ms : 60'000; }
 

@@ -37,6 +37,7 @@ void OriginConnection::Open() {
   if (phase_ == Phase::kNew) {
     if (!origin_->capped()) return Dial();
     if (const ConnectionPlaces::Cell place = pool_.TakePlace(*this)) return OnPlace(place);
+    if (!awaited_) return Finish(CloseCause::kOverflow);
     phase_ = Phase::kAwaitsPlace;
     deadline_.Start(origin_->pool.connect_ms > 0 ? origin_->pool.connect_ms : kPlaceMs);
     return;

@@ -49,6 +49,9 @@ class OriginConnection final : public OriginLink,
   ConnectionPlaces::Cell awaited() const { return awaited_; }
   void Awaits(ConnectionPlaces::Cell cell) { awaited_ = cell; }
   bool may_be_used() const { return may_be_used_; }
+  // Many requests have it at once, of HTTP/2: those wait by themselves.
+  void Share() { is_shared_ = true; }
+  bool is_shared() const { return is_shared_; }
   // How often it has gone on to who waited for it here, while other threads may have waited as well.
   uint32_t handed() const { return handed_; }
   // It is not kept behind its request, although its origin is.
@@ -95,6 +98,7 @@ class OriginConnection final : public OriginLink,
   OriginLink::User* user_ = nullptr;
   Phase phase_ = Phase::kNew;
   const bool may_be_used_;
+  bool is_shared_ = false;
   uint32_t handed_ = 0;
   bool used_ = false;
   uint32_t carried_ = 0;  // whole requests of HTTP/1

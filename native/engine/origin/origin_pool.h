@@ -70,7 +70,8 @@ class OriginPool final : public OriginSource, public Turn::Task {
 
   // Of origins whose connections are capped over all threads (origin_pool_places.cc).
   ConnectionPlaces& places() { return places_; }
-  // Null: it hears `OnPlace`, or gets a connection that is idle by then, unless it ends before.
+  // Null: it hears `OnPlace`, or gets a connection that is idle by then, unless it ends before. Where it awaits nothing behind this, as many wait
+  // as may, and it gets none.
   ConnectionPlaces::Cell TakePlace(OriginConnection& connection);
   // It has ended, or waits no longer.
   void LeavePlace(OriginConnection& connection);

@@ -23,7 +23,7 @@ ConnectionPlaces::Cell OriginPool::TakePlace(OriginConnection& connection) {
     LookLater();
     return cell;
   }
-  places_.Await(cell, 1);
+  if (!places_.Await(cell, connection.is_shared() ? 0 : cap.most_waiting)) return nullptr;
   connection.Awaits(cell);
   awaiting_[cell].PushBack(&connection);
   // What is idle here may make room.
@@ -39,7 +39,7 @@ OriginConnection* OriginPool::FirstAwaiting(ConnectionPlaces::Cell cell) const {
 
 void OriginPool::LeavePlace(OriginConnection& connection) {
   if (connection.awaited()) {
-    places_.Await(connection.awaited(), -1);
+    places_.AwaitNoMore(connection.awaited());
     connection.Awaits(nullptr);
     connection.Hook<AwaitsPlace>::Remove();
   }
@@ -87,7 +87,7 @@ bool OriginPool::ServePlace(ConnectionPlaces::Cell cell) {
       if (at->pool.key == origin.pool.key && GiveUpIdle(*at)) break;
     return false;
   }
-  places_.Await(cell, -1);
+  places_.AwaitNoMore(cell);
   first->Awaits(nullptr);
   first->Hook<AwaitsPlace>::Remove();
   if (idle) {

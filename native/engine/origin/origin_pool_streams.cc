@@ -45,6 +45,7 @@ void OriginPool::OpenSession(Origin& origin) {
   origin.sessions.PushBack(session);
   sessions_.PushBack(session);
   OriginConnection* const connection = Fresh(origin, false);
+  connection->Share();
   connection->Lend(*session);
   session->Open(*connection);
 }
