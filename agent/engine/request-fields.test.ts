@@ -15,7 +15,7 @@ function written(fields: readonly (readonly [string, string])[]): Buffer {
   );
 }
 
-const name = fc.constantFrom("a", "b", "ab", "x-request-id");
+const name = fc.constantFrom("a", "b", "ab", "a-", "a_", "x-request-id", "x_request.id", "x-requesttid");
 const value = fc.string({ unit: fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code)) });
 
 test("values in the order of arrival, and the first of them, cut to a length", () => {
@@ -25,6 +25,9 @@ test("values in the order of arrival, and the first of them, cut to a length", (
       const view = new RequestFields(bytes, before, bytes.length - 9);
       const values = fields.filter(([each]) => each === wanted).map(([, each]) => each);
       assert.deepEqual(view.values(wanted), values);
+      const dashed = (text: string): string => text.replaceAll(/[_.]/g, "-");
+      const alike = fields.filter(([each]) => dashed(each) === dashed(wanted)).map(([, each]) => each);
+      assert.deepEqual(view.values(wanted, "alike"), alike);
       assert.equal(view.first(wanted, limit), (values[0] ?? "").slice(0, limit));
     }),
   );

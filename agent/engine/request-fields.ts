@@ -1,4 +1,6 @@
 // 6 · data thread · the fields of a request, where the engine wrote them: looked up by name, and copied only when asked for.
+import { isAlikeByte } from "../mesh/alike-names.ts";
+import type { ReadHeader } from "../mesh/facts.ts";
 
 /** A view into the arena (native/engine/http/request_event.h): it holds only as long as the handler of its event runs. */
 export class RequestFields {
@@ -22,13 +24,13 @@ export class RequestFields {
     return this;
   }
 
-  /** Values of the field of this lower-case name, in the order of arrival, as Latin-1. */
-  readonly values = (name: string): readonly string[] => {
+  /** As Latin-1. */
+  readonly values: ReadHeader = (name, spelled) => {
     const values: string[] = [];
-    for (let at = this.#next(this.#from, name); at >= 0; ) {
+    for (let at = this.#next(this.#from, name, spelled); at >= 0; ) {
       const end = this.#end(at);
       values.push(this.#bytes.toString("latin1", at + 4 + name.length, end));
-      at = this.#next(end, name);
+      at = this.#next(end, name, spelled);
     }
     return values;
   };
@@ -45,9 +47,11 @@ export class RequestFields {
   }
 
   /** Where the first field of this name is from `at` on, which is where a field begins; -1: there is none. */
-  #next(at: number, name: string): number {
-    for (let field = at; field + 4 <= this.#to; field = this.#end(field))
-      if (this.#view.getUint16(field, true) === name.length && this.#isAt(field + 4, name)) return field;
+  #next(at: number, name: string, spelled?: "alike"): number {
+    for (let field = at; field + 4 <= this.#to; field = this.#end(field)) {
+      if (this.#view.getUint16(field, true) !== name.length) continue;
+      if (spelled === undefined ? this.#isAt(field + 4, name) : this.#isAlikeAt(field + 4, name)) return field;
+    }
     return -1;
   }
 
@@ -59,6 +63,12 @@ export class RequestFields {
   #isAt(at: number, name: string): boolean {
     for (let index = 0; index < name.length; index += 1)
       if (this.#bytes[at + index] !== name.charCodeAt(index)) return false;
+    return true;
+  }
+
+  #isAlikeAt(at: number, name: string): boolean {
+    for (let index = 0; index < name.length; index += 1)
+      if (!isAlikeByte(this.#bytes[at + index] ?? 0, name.charCodeAt(index))) return false;
     return true;
   }
 }

@@ -21,9 +21,15 @@ export type RequestFacts = {
   readonly path: RequestText;
   /** Host or :authority. */
   readonly host: RequestText;
-  /** Values of the field of this lower-case name, one for each field line in the order of arrival; empty: not sent. */
-  readonly header: (name: string) => readonly string[];
+  readonly header: ReadHeader;
 };
+
+/**
+ * Values of the field of this lower-case name, one for each field line in the order of arrival; empty: not sent. "alike": of all fields
+ * whose names differ from it only in signs, such as `x_role` and `x-role`. CGI makes a single variable of them (RFC 3875 section 4.1.18),
+ * and so do WSGI and Rack.
+ */
+export type ReadHeader = (name: string, spelled?: "alike") => readonly string[];
 
 export type ConnectionFacts = {
   /** The TCP peer (the client's own address). Canonical text. */

@@ -1,5 +1,7 @@
 // 7, 8, 9, 12 · any thread · a request that need not exist: out of words to facts, and what the rules say of it. Pure.
+
 import { requestFacts } from "../l7/request-facts.ts";
+import { headerOf } from "../mesh/alike-names.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import { refusalAnswers } from "../policy/judge-request.ts";
 import { type ExplainWorld, type Explanation, explain, explainWay, type RoutedCall, routedCall } from "./explain.ts";
@@ -42,7 +44,7 @@ export function requestOf(
     target: path ?? "/",
     // Callers write a host without the namespace that `dst` has before its name.
     authority: host ?? dst.slice(dst.indexOf("/") + 1),
-    header: (name: string) => fields.flatMap(([sent, value]) => (sent === name ? [value] : [])),
+    header: headerOf(fields),
   };
   return { ...requestFacts(head), target: head.target, authority: head.authority };
 }

@@ -1,5 +1,6 @@
 // 18 · any thread · what a route changes of a head's fields, as the engine and the rules of the other end read it. Pure.
-import type { RequestFacts } from "../mesh/facts.ts";
+import { isAlikeName } from "../mesh/alike-names.ts";
+import type { ReadHeader } from "../mesh/facts.ts";
 import type { FieldEdits } from "../mesh/http-rule.ts";
 
 /** `op` in their order; names in lower case. */
@@ -37,14 +38,25 @@ const changes = (edits: FieldEdits | undefined): edits is FieldEdits =>
   edits !== undefined && edits.remove.length + edits.set.length + edits.add.length > 0;
 
 /** What the application will find. */
-export function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[]): RequestFacts["header"] {
+export function editedHeader(header: ReadHeader, edits: readonly FieldEdit[]): ReadHeader {
   if (edits.length === 0) return header;
-  return (name) => {
-    let values = header(name);
-    for (const edit of edits) {
-      if (edit.name !== name) continue;
-      values = edit.op === "remove" ? [] : edit.op === "set" ? [edit.value] : [...values, edit.value];
+  return (name, spelled) => {
+    let values = header(name, spelled);
+    for (const [at, edit] of edits.entries()) {
+      if (spelled === undefined ? edit.name !== name : !isAlikeName(edit.name, name)) continue;
+      if (edit.op !== "add") values = without(values, editedHeader(header, edits.slice(0, at))(edit.name));
+      if (edit.op !== "remove") values = [...values, edit.value];
     }
     return values;
   };
+}
+
+/** Each of `taken` once. */
+function without(values: readonly string[], taken: readonly string[]): readonly string[] {
+  const left = [...values];
+  for (const value of taken) {
+    const at = left.indexOf(value);
+    if (at >= 0) left.splice(at, 1);
+  }
+  return left;
 }

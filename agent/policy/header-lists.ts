@@ -43,9 +43,12 @@ export class HeaderLists<L> {
    */
   each(header: RequestFacts["header"], take: (list: L) => void): void {
     for (const look of this.#looks) {
+      const alike = header(look.name, "alike");
+      for (const value of alike) this.#about(look, value, take);
+      if (alike.length < 2) continue;
+      this.#about(look, joinedValues(alike), take);
       const sent = header(look.name);
-      for (const value of sent) this.#about(look, value, take);
-      if (sent.length > 1) this.#about(look, joinedValues(sent), take);
+      if (sent.length > 1 && sent.length < alike.length) this.#about(look, joinedValues(sent), take);
     }
   }
 

@@ -1,5 +1,7 @@
 // Test values: policies, workloads and facts with everything said that a test does not say.
+
 import { requestFacts } from "../l7/request-facts.ts";
+import { headerOf } from "../mesh/alike-names.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import type { LimitPolicy } from "../mesh/limit-policy.ts";
 import { workload as meshWorkload } from "../mesh/mesh.fake.ts";
@@ -111,7 +113,9 @@ export function request({
     method,
     target,
     authority,
-    header: (name) => (Object.hasOwn(headers, name) ? (headers[name] ?? []) : []),
+    header: headerOf(
+      Object.entries(headers).flatMap(([name, values]) => values.map((value) => [name, value] as const)),
+    ),
   });
 }
 

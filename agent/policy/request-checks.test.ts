@@ -18,22 +18,35 @@ function matching(of: Rule, read: RequestFacts | "strict" | "lenient"): string {
 }
 
 const template = (value: string): PathMatch => ({ kind: "template", value });
-const methods = rule({ operations: [operation({ methods: [text("GET"), text("P*")] })] });
-const notMethods = rule({ operations: [operation({ notMethods: [text("GET"), text("P*")] })] });
+const methods = rule({
+  operations: [operation({ methods: [text("GET"), text("P*")] })],
+});
+const notMethods = rule({
+  operations: [operation({ notMethods: [text("GET"), text("P*")] })],
+});
 
 test("strict: a field of HTTP matches in a DENY and never in an ALLOW; lenient: the reverse", () => {
   for (const each of [methods, notMethods]) {
     assert.equal(matching(each, "strict"), "D");
     assert.equal(matching(each, "lenient"), "A");
   }
-  const mixed = rule({ operations: [operation({ ports: [8080] }), operation({ methods: [text("GET")] })] });
+  const mixed = rule({
+    operations: [operation({ ports: [8080] }), operation({ methods: [text("GET")] })],
+  });
   assert.equal(matching(mixed, "strict"), "D");
   assert.equal(matching(mixed, "lenient"), "AD");
   assert.equal(matching(rule({}), "strict"), "AD");
 });
 
 test("a method has a case; a DENY takes the lower case, too", () => {
-  const cases = { GET: "AD", PUT: "AD", get: "D", post: "D", DELETE: "", delete: "" };
+  const cases = {
+    GET: "AD",
+    PUT: "AD",
+    get: "D",
+    post: "D",
+    DELETE: "",
+    delete: "",
+  };
   for (const [method, wanted] of Object.entries(cases)) {
     assert.equal(matching(methods, request({ method })), wanted, method);
   }
@@ -44,8 +57,16 @@ test("a method has a case; a DENY takes the lower case, too", () => {
 });
 
 test("a host matches without case, trailing dot and port, or with its port", () => {
-  const of = rule({ operations: [operation({ hosts: [text("API.shop"), text("*.Example"), text("db:*")] })] });
-  const not = rule({ operations: [operation({ notHosts: [text("API.shop"), text("*.Example"), text("db:*")] })] });
+  const of = rule({
+    operations: [operation({ hosts: [text("API.shop"), text("*.Example"), text("db:*")] })],
+  });
+  const not = rule({
+    operations: [
+      operation({
+        notHosts: [text("API.shop"), text("*.Example"), text("db:*")],
+      }),
+    ],
+  });
   const cases = {
     "api.shop": "AD",
     "Api.Shop.:8080": "AD",
@@ -94,14 +115,18 @@ test("a DENY takes any reading of a path, an ALLOW needs all of them; an ambiguo
 });
 
 test("the paths of a rule are decoded as those of requests are", () => {
-  const of = rule({ operations: [operation({ paths: [text("/%7Eme/*"), text("/%e9")] })] });
+  const of = rule({
+    operations: [operation({ paths: [text("/%7Eme/*"), text("/%e9")] })],
+  });
   assert.equal(matching(of, request({ target: "/~me/x" })), "AD");
   assert.equal(matching(of, request({ target: "/%E9" })), "AD");
 });
 
 test("a header that is sent twice: a DENY by any value or the joined form, an ALLOW by the joined form or every value", () => {
   const of = (fields: Parameters<typeof condition>[1]): Rule =>
-    rule({ when: [condition("request.headers[X-Role]", { http: true, ...fields })] });
+    rule({
+      when: [condition("request.headers[X-Role]", { http: true, ...fields })],
+    });
   const is = of({ strings: [text("admin"), text("a,b")] });
   const not = of({ notStrings: [text("admin"), text("a,b")] });
   const cases: readonly (readonly [readonly string[], string, string])[] = [
@@ -122,9 +147,39 @@ test("a header that is sent twice: a DENY by any value or the joined form, an AL
   }
 });
 
+test("a name with another sign: a DENY takes it, an ALLOW asks for the name itself and for nothing else beside it", () => {
+  const of = (fields: Parameters<typeof condition>[1]): Rule =>
+    rule({
+      when: [condition("request.headers[x-role]", { http: true, ...fields })],
+    });
+  const is = of({ strings: [text("admin")] });
+  const there = of({ strings: [text("*")] });
+  const not = of({ notStrings: [text("admin")] });
+  const cases: readonly (readonly [Readonly<Record<string, readonly string[]>>, string, string, string])[] = [
+    [{ x_role: ["admin"] }, "D", "D", "D"],
+    [{ "x.role": ["admin"] }, "D", "D", "D"],
+    [{ "x-role": ["admin"], x_role: ["admin"] }, "AD", "AD", ""],
+    [{ "x-role": ["admin"], x_role: ["guest"] }, "D", "AD", "D"],
+    [{ "x-role": ["guest"], x_role: ["admin"] }, "D", "AD", "D"],
+    [{ "x-role": ["admin"], x_role: [""] }, "D", "AD", "D"],
+    [{ x_role: ["guest"] }, "", "D", "AD"],
+    [{ "x-roles": ["admin"], xrole: ["admin"], "x-role-": ["admin"] }, "", "", "AD"],
+  ];
+  for (const [headers, wanted, wantedThere, wantedNot] of cases) {
+    const read = request({ headers });
+    assert.equal(matching(is, read), wanted, JSON.stringify(headers));
+    assert.equal(matching(there, read), wantedThere, `there ${JSON.stringify(headers)}`);
+    assert.equal(matching(not, read), wantedNot, `not ${JSON.stringify(headers)}`);
+  }
+});
+
 test("a header with an empty value is present for a DENY, and absent for an ALLOW", () => {
-  const is = rule({ when: [condition("request.headers[x]", { http: true, strings: [text("*")] })] });
-  const not = rule({ when: [condition("request.headers[x]", { http: true, notStrings: [text("*")] })] });
+  const is = rule({
+    when: [condition("request.headers[x]", { http: true, strings: [text("*")] })],
+  });
+  const not = rule({
+    when: [condition("request.headers[x]", { http: true, notStrings: [text("*")] })],
+  });
   const empty = request({ headers: { x: [""] } });
   assert.equal(matching(is, empty), "D");
   assert.equal(matching(not, empty), "D");
@@ -139,7 +194,9 @@ test("what no request shows keeps the strict reading: it matches in a DENY and n
     rule({
       sources: [source({}), source({ namespaces: [text("shop")] }), source({ notRequestPrincipals: [text("x")] })],
     }),
-    rule({ operations: [operation({ paths: [text("/a"), template("/{x}")] })] }),
+    rule({
+      operations: [operation({ paths: [text("/a"), template("/{x}")] })],
+    }),
     rule({ operations: [operation({ notPaths: [template("/a{*}")] })] }),
     rule({ operations: [operation({ ports: [8080], unreadable: ["newer"] })] }),
     rule({ when: [condition("request.headers[x][y]", http)] }),
@@ -160,8 +217,19 @@ test("what no request shows keeps the strict reading: it matches in a DENY and n
 
 test("what a check got is fit for a log: no value of a header, no control character, no endless text", () => {
   const of = rule({
-    operations: [operation({ methods: [text("GET")], hosts: [text("x")], paths: [text("/a")] })],
-    when: [condition("request.headers[authorization]", { http: true, strings: [text("secret")] })],
+    operations: [
+      operation({
+        methods: [text("GET")],
+        hosts: [text("x")],
+        paths: [text("/a")],
+      }),
+    ],
+    when: [
+      condition("request.headers[authorization]", {
+        http: true,
+        strings: [text("secret")],
+      }),
+    ],
   });
   const read = request({
     method: "P\u001b[2JUT",

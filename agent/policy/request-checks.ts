@@ -122,7 +122,8 @@ function templateTest(template: string): TextTest {
 
 /**
  * A field sent several times matches widely by any value or by all joined with commas, as RFC 9110 section 5.3 joins them, and
- * narrowly by the joined form or by every value. A field with an empty value is there, so the wide `*` takes it.
+ * narrowly by the joined form or by every value. A field with an empty value is there, so the wide `*` takes it. Fields whose names an
+ * application may take for this name count widely; narrowly the field itself must match, and with them, too.
  */
 export function headerCheck(
   field: string,
@@ -134,15 +135,21 @@ export function headerCheck(
   const asksPresence = values.some(({ kind }) => kind === "presence");
   return requestCheck(field, values, options, {
     match: ({ header }) => {
-      const sent = header(name);
-      if (sent.length === 0) return false;
+      const alike = header(name, "alike");
+      if (alike.length === 0) return false;
       if (isAny && asksPresence) return true;
-      return (isAny ? sent.some(test) : sent.every(test)) || (sent.length > 1 && test(joinedValues(sent)));
+      const sent = header(name);
+      if (isAny) return alike.some(test) || joinedMatches(alike, test) || joinedMatches(sent, test);
+      return sent.length > 0 && narrowly(sent, test) && (sent.length === alike.length || narrowly(alike, test));
     },
     // Values of headers may be secrets, and this text goes into logs.
-    got: ({ header }) => ["no such header", "another value"][header(name).length] ?? "other values",
+    got: ({ header }) => ["no such header", "another value"][header(name, "alike").length] ?? "other values",
   });
 }
+
+const joinedMatches = (sent: readonly string[], test: TextTest): boolean => sent.length > 1 && test(joinedValues(sent));
+
+const narrowly = (sent: readonly string[], test: TextTest): boolean => sent.every(test) || joinedMatches(sent, test);
 
 const unprintable = /[^\x20-\x7e…]/;
 

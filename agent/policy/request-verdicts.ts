@@ -44,9 +44,9 @@ export class RequestVerdicts {
     const known = this.#known.get(words);
     if (known?.version === version && known.alike === alike && known.destination === destination) return known.verdict;
     let isRead = false;
-    const header: RequestFacts["header"] = (name) => {
+    const header: RequestFacts["header"] = (name, spelled) => {
       isRead = true;
-      return request.header(name);
+      return request.header(name, spelled);
     };
     const { method, path, host } = request;
     const verdict = judgeRequest(connection, { method, path, host, header }, this.#evaluator);

@@ -85,7 +85,7 @@ const isName = (text: string): text is KnownName => knownNames.some((name) => na
 
 function knownName(name: string): KnownName {
   const small = name.toLowerCase();
-  if (/^x[-_]orlop[-_]/.test(small)) return "x-orlop-";
+  if (/^x[^a-z0-9]orlop[^a-z0-9]/.test(small)) return "x-orlop-";
   return isName(small) ? small : "";
 }
 
@@ -146,7 +146,7 @@ function targetOf(target: string, at: number, method: string): Target | HeadRefu
 }
 
 export function isProtected(name: string): boolean {
-  return /^(?:host|content-length|transfer-encoding|authorization|cookie|forwarded|x-real-ip|baggage|trace(?:parent|state)|x-(?:forwarded|envoy)-.*|x[-_]orlop[-_].*)$/i.test(
+  return /^(?:host|content-length|transfer-encoding|authorization|cookie|forwarded|x-real-ip|baggage|trace(?:parent|state)|x-(?:forwarded|envoy)-.*|x[^a-z0-9]orlop[^a-z0-9].*)$/i.test(
     name,
   );
 }

@@ -78,7 +78,8 @@ export function writeHead(head: Head, text: string, edit: Edit): string {
   for (const { name, value, named, known } of fields) {
     const passes = edit.keepAlive && name.toLowerCase() === "keep-alive";
     if (!passes && (named || ofTheConnection.test(name) || (known === "x-orlop-" && head.status === 0))) continue;
-    if (edit.withoutEnvoys && /^x[-_](?:envoy[-_].*|forwarded[-_]client[-_]cert)$/i.test(name)) continue;
+    if (edit.withoutEnvoys && /^x[^a-z0-9](?:envoy[^a-z0-9].*|forwarded[^a-z0-9]client[^a-z0-9]cert)$/i.test(name))
+      continue;
     if (!replaced.has(name.toLowerCase())) lines.push(`${name}: ${value}`);
   }
   for (const [name, value] of edit.pairs) if (value !== undefined) lines.push(`${name}: ${value}`);

@@ -36,13 +36,13 @@ for (const way of ways) {
       return { ...refOf(event), type: "forward", request: event.request, target: "", removesProxyHeaders };
     });
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-    const headers = { "x-envoy-a": "1", x_forwarded_client_cert: "2", "x-forwarded-for": "3" };
+    const headers = { "x-envoy-a": "1", x_forwarded_client_cert: "2", "x.envoy~b": "3", "x-forwarded-for": "4" };
     const got = async (path: string): Promise<unknown[]> => {
       const all = JSON.parse(String((await ask(under.port, { agent, path, headers })).body));
       return Object.keys(headers).map((name) => all[name]);
     };
-    assert.deepEqual(await got("/with"), ["1", "2", "3"]);
-    assert.deepEqual(await got("/without"), [undefined, undefined, "3"]);
+    assert.deepEqual(await got("/with"), ["1", "2", "3", "4"]);
+    assert.deepEqual(await got("/without"), [undefined, undefined, undefined, "4"]);
     agent.destroy();
   });
 

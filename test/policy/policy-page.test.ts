@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { loadConfig } from "../../agent/config/load.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { requestFacts } from "../../agent/l7/request-facts.ts";
+import { headerOf } from "../../agent/mesh/alike-names.ts";
 import { ruleName } from "../../agent/mesh/full-name.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { type Evaluator, evaluatorOf } from "../../agent/policy/evaluate.ts";
@@ -26,8 +27,7 @@ function verdictOf(written: string, evaluator: Evaluator): { readonly said: stri
   const [, method = "", target = "", account = "web", port = "8080", authority = "api", sent = "", said = ""] =
     line.exec(written) ?? assert.fail(`cannot read: ${written}`);
   const fields = sent === "" ? [] : sent.split(" ").map((field) => field.split("=", 2));
-  const header = (name: string): readonly string[] =>
-    fields.flatMap(([field = "", value = ""]) => (field.toLowerCase() === name ? [value] : []));
+  const header = headerOf(fields.map(([name = "", value = ""]) => [name.toLowerCase(), value]));
   const connection = facts({
     sourceIdentity: identity(`cluster.local/ns/shop/sa/${account}`),
     destinationPort: Number(port),

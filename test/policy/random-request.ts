@@ -61,7 +61,7 @@ const pieces = [
 ];
 const templates = ["/a/{*}", "/{*}", "/{**}", "/a/{**}", "/a/{**}/b", "/{*}/b", "/{*}/{*}", "/a/{*}/"];
 const badTemplates = ["/{x}", "/a/{x}", "/a{*}", "/{**}/{*}", "{*}"];
-const headerNames = ["x-role", "X-Role", "x-tenant"];
+const headerNames = ["x-role", "x-role", "X-Role", "x-tenant", "x_role", "x.tenant"];
 const headerValues = ["admin", "admin", "guest", "a", "b", "a,b", "admin-evil", ""];
 
 export function randomRequest(dice: Dice): OracleRequest {
@@ -80,8 +80,11 @@ export function randomRequest(dice: Dice): OracleRequest {
 
 /** The request as the evaluator is shown it. */
 export function factsOf({ headers, ...head }: OracleRequest): RequestFacts {
-  const header = (name: string): readonly string[] =>
-    headers.flatMap(([sent, value]) => (sent.toLowerCase() === name ? [value] : []));
+  const dashed = (name: string): string => name.toLowerCase().replace(/[_.]/g, "-");
+  const header: RequestFacts["header"] = (name, spelled) =>
+    headers.flatMap(([sent, value]) =>
+      (spelled === undefined ? sent.toLowerCase() === name : dashed(sent) === dashed(name)) ? [value] : [],
+    );
   return requestFacts({ ...head, header });
 }
 

@@ -90,14 +90,20 @@ export function headerHolds(condition: Condition, isAllow: boolean, request: Ora
   }
   const others = cidrs.length + notCidrs.length + ports.length + notPorts.length;
   if (strings.length + notStrings.length === 0 || others > 0) return undefined;
-  const sent = request.headers.filter(([sentName]) => sentName.toLowerCase() === name.toLowerCase());
-  const values = sent.map(([, value]) => value);
+  const valuesOf = (spelling: (text: string) => string): readonly string[] =>
+    request.headers.flatMap(([sentName, value]) => (spelling(sentName) === spelling(name) ? [value] : []));
+  const values = valuesOf((text) => text.toLowerCase());
+  // An application may take every sign in a name for the same sign.
+  const alike = valuesOf((text) => text.toLowerCase().replace(/[^a-z0-9]/g, "?"));
   const any = (list: readonly StringMatch[], text: string): boolean => list.some((match) => textMatches(match, text));
   const generously = (list: readonly StringMatch[]): boolean =>
-    values.length > 0 &&
-    (list.some(({ kind }) => kind === "presence") || [...values, values.join(",")].some((text) => any(list, text)));
+    alike.length > 0 &&
+    (list.some(({ kind }) => kind === "presence") ||
+      [...alike, alike.join(","), ...(values.length > 0 ? [values.join(",")] : [])].some((text) => any(list, text)));
+  const all = (list: readonly StringMatch[], texts: readonly string[]): boolean =>
+    any(list, texts.join(",")) || texts.every((text) => any(list, text));
   const sparingly = (list: readonly StringMatch[]): boolean =>
-    values.length > 0 && (any(list, values.join(",")) || values.every((text) => any(list, text)));
+    values.length > 0 && all(list, values) && all(list, alike);
   const [is, not] = isAllow ? [sparingly, generously] : [generously, sparingly];
   return (strings.length === 0 || is(strings)) && (notStrings.length === 0 || !not(notStrings));
 }

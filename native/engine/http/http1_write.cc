@@ -93,14 +93,15 @@ bool SameName(const uint8_t* bytes, Http1Span name, std::string_view other) {
   return true;
 }
 
-// `_` counts as `-`, which CGI and WSGI read alike.
+// Each sign counts as `-`: CGI and WSGI read them alike.
 bool IsEnvoys(const uint8_t* bytes, Http1Span name) {
   constexpr std::string_view kPrefix = "x-envoy-", kCertificate = "x-forwarded-client-cert";
   const auto begins = [&](std::string_view lower) {
     for (size_t i = 0; i < lower.size(); i++) {
       const uint8_t byte = bytes[name.at + i];
       const uint8_t small = byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte;
-      if ((small == '_' ? '-' : small) != static_cast<uint8_t>(lower[i])) return false;
+      const bool sign = !(small >= 'a' && small <= 'z') && !(small >= '0' && small <= '9');
+      if ((sign ? '-' : small) != static_cast<uint8_t>(lower[i])) return false;
     }
     return true;
   };
