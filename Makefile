@@ -19,7 +19,7 @@ GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/e
 
 .PHONY: build check test models interop vm soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
 
-build: build/native.stamp build/orlop-cni agent/abi.ts build/warm.stamp build/program.stamp
+build: build/native.stamp build/orlop-cni agent/abi.ts build/program.stamp
 
 build/setup.stamp: package.json package-lock.json .ci/setup
 	$(Q).ci/setup
@@ -37,15 +37,9 @@ build/orlop-cni: build/setup.stamp $(wildcard native/cni/*) native/shared/fd_pas
 	$(Q)g++ -std=c++17 -Wall -Wextra -Werror -Os -fno-exceptions -fno-rtti -fstack-protector-strong -D_FORTIFY_SOURCE=2 -static -s \
 	  -ffunction-sections -fdata-sections -Wl,--gc-sections,-z,relro,-z,now -Inative -o $@ native/cni/*.cc native/shared/fd_passing.cc
 
-# Types stripped and compiled once, for the programs that run for months (.ci/warm.ts).
-build/warm.stamp: build/native.stamp agent/abi.ts .ci/warm.ts $(AGENT_SRC)
-	$(Q)rm -rf build/compile-cache && mkdir -p build/compile-cache
-	$(Q)NODE_COMPILE_CACHE=$(ROOT)/build/compile-cache node .ci/warm.ts
-	@touch $@
-
-# The agent as JavaScript, for the image.
-build/program.stamp: build/setup.stamp agent/abi.ts .ci/strip.ts $(AGENT_SRC)
-	$(Q)node --no-warnings .ci/strip.ts build/program/agent
+# The agent as JavaScript, as it runs everywhere (.ci/strip.js says why).
+build/program.stamp: build/setup.stamp agent/abi.ts .ci/strip.js $(AGENT_SRC)
+	$(Q)node --no-warnings .ci/strip.js build/program
 	@touch $@
 
 gen: build/setup.stamp
@@ -126,7 +120,7 @@ bench-instructions: build
 	$(Q)node bench/micro/instructions.ts --compare
 
 doctor: build
-	$(Q)node agent/main.ts check
+	$(Q)bin/orlop.js check
 
 clean:
 	$(Q)rm -rf build native/build

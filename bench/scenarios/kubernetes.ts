@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Measured } from "../../agent/control/kubernetes/many-pods-agent.fake.ts";
+import { manyPodsAgent } from "../../agent/control/kubernetes/many-pods-program.fake.ts";
 import { memoryEnvironment } from "../../agent/process/memory-environment.ts";
 import { agentFlags } from "../../agent/process/run.ts";
 import { version } from "../../agent/process/version.ts";
@@ -20,19 +21,18 @@ const FEW = 100;
 const SELF = `orlop-${FEW}`;
 const CHANGES = 20;
 
-const programOf = (name: string): string =>
-  fileURLToPath(new URL(`../../agent/control/kubernetes/${name}`, import.meta.url));
+const serverProgram = fileURLToPath(new URL("../../agent/control/kubernetes/many-pods.fake.ts", import.meta.url));
 
 /** A server and an agent of their own, so that nothing of an earlier measurement is in memory. */
 async function measure(pods: number): Promise<Figures> {
   const folder = mkdtempSync(path.join(tmpdir(), "orlop-bench-pods-"));
   const { certificate, key } = makeApiCertificate(folder);
-  const server = fork(programOf("many-pods.fake.ts"), [String(pods), "stream", key, certificate]);
+  const server = fork(serverProgram, [String(pods), "stream", key, certificate]);
   try {
     const [port] = (await once(server, "message")) as [number];
     const argv = [String(port), certificate, path.join(folder, "last-good.jsonl")];
     const env = { ...process.env, ...memoryEnvironment };
-    const agent = fork(programOf("many-pods-agent.fake.ts"), argv, { execArgv: [...agentFlags], env });
+    const agent = fork(manyPodsAgent(), argv, { execArgv: [...agentFlags], env });
     try {
       const [first] = (await once(agent, "message")) as [Measured];
       if (first.workloads !== pods) throw new Error(`${first.workloads} of ${pods} pods were read`);

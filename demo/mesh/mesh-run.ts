@@ -94,7 +94,7 @@ export function pidOf(node: Node, program: "agent" | "keeper"): number | undefin
   for (const pid of pids) {
     try {
       const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      const main = words.findIndex((word) => word.endsWith("/main.ts"));
+      const main = words.findIndex((word) => /\/main\.[jt]s$/.test(word));
       if (main >= 0 && words[main + 1] === program) return Number(pid);
     } catch {
       // It ended while we looked.

@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { chownSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { upToDateProgram } from "../../.ci/strip.js";
 import { type BoxDirs, createBox, startJanitor, sweepBox, sweepDeadBoxes } from "./host.ts";
 import { bpffsOf, makeNamespaces, podsCgroupOf } from "./namespaces.ts";
 import { type Addresses, outsideAddresses, podAddresses, wireAddresses } from "./network.ts";
@@ -82,7 +82,8 @@ export type Cluster = {
 
 /** The agent's user and group unless configured otherwise: nobody. */
 export const AGENT_UID = 65_534;
-export const orlopMain = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+/** This revision's programs, as its agent/ says by now. */
+export const orlopMain = upToDateProgram();
 
 /** Creates a cluster after removing what dead runs left. On failure nothing of it stays. Needs root. */
 export async function createCluster(spec: ClusterSpec): Promise<Cluster> {

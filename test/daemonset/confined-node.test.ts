@@ -16,13 +16,14 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { upToDateProgram } from "../../.ci/strip.js";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 import { Bench, nodeBinary } from "./confine.ts";
 import { container, podOf } from "./manifest.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const main = join(root, "agent/main.ts");
+const main = upToDateProgram();
 const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
 assert.ok(mount, "this test needs cgroup v2");
 const base = join(mount, `orlop-confined-test-${process.pid}`);

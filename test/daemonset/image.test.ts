@@ -22,8 +22,6 @@ test("everything it copies exists after make", () => {
 test("it says of memory what orlop run says", () => {
   const said = Object.fromEntries(imageConfig.Env.map((one) => one.split("=")));
   assert.equal(said.MALLOC_ARENA_MAX, memoryEnvironment.MALLOC_ARENA_MAX);
-  const cache = relative(root, memoryEnvironment.NODE_COMPILE_CACHE);
-  assert.equal(said.NODE_COMPILE_CACHE, join(imageConfig.WorkingDir, cache));
 });
 
 test("the copied tree alone is a program, without tests and fakes, and without test, demo and bench", () => {

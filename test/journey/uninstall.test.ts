@@ -34,7 +34,7 @@ function programsOf(node: Node): readonly number[] {
   const named = pids.flatMap((pid) => {
     try {
       const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      const main = words.findIndex((word) => word.endsWith("/main.ts"));
+      const main = words.findIndex((word) => /\/main\.[jt]s$/.test(word));
       return main < 0 ? [] : [{ pid, name: words[main + 1] ?? "" }];
     } catch {
       // It ended while we looked.

@@ -1,5 +1,5 @@
 // test vm · what the machine's memory holds when it starts: busybox, a few programs of this machine with their libraries, Node, and
-// Orlop as its image has it: JavaScript, since the emulated processor is not this machine's and no compile cache counts.
+// Orlop as its image has it: JavaScript.
 import { spawnSync } from "node:child_process";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import path from "node:path";

@@ -204,10 +204,7 @@ test("the pod is enrolled: STRICT refuses the node, and lets the kubelet in", LI
   assert.ok(keeper?.said().includes("the keeper serves"), "the keeper did not start");
   const bounds = ["--bounding-set", "-all", "--inh-caps=-all", "--no-new-privs"];
   const user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
-  // The cache was made on a processor that the emulator does not have: with it Node ended in V8, "it->second.Size() > offset".
-  const agent = start(["/usr/bin/setpriv", ...user, ...bounds, "node", main, "agent", "-c", "/run/orlop.yaml"], {
-    NODE_DISABLE_COMPILE_CACHE: "1",
-  });
+  const agent = start(["/usr/bin/setpriv", ...user, ...bounds, "node", main, "agent", "-c", "/run/orlop.yaml"]);
   await Promise.all([agent.says("pod captured"), agent.says('"ready"')]);
   assert.equal(await dialled(), "ECONNREFUSED");
   assert.equal(probed(), "the pod", keeper?.said());

@@ -10,12 +10,13 @@ import { fileURLToPath } from "node:url";
 import { memoryEnvironment } from "../../process/memory-environment.ts";
 import { agentFlags } from "../../process/run.ts";
 import type { Measured } from "./many-pods-agent.fake.ts";
+import { manyPodsAgent } from "./many-pods-program.fake.ts";
 
 const PODS = 20_000;
 /** The most resident memory of an agent's main thread and one data thread until all pods are in force. */
 const MOST_BYTES = 200e6;
 const FIRST_READ_MS = 5_000;
-const programOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const serverProgram = fileURLToPath(new URL("many-pods.fake.ts", import.meta.url));
 
 function start(
   t: TestContext,
@@ -24,7 +25,7 @@ function start(
   execArgv: readonly string[] = [],
 ): ChildProcess {
   const env = { ...process.env, ...memoryEnvironment };
-  const child = fork(programOf(program), [...argv], { execArgv: [...execArgv], env });
+  const child = fork(program, [...argv], { execArgv: [...execArgv], env });
   t.after(() => child.kill("SIGKILL"));
   return child;
 }
@@ -51,10 +52,11 @@ test("20,000 pods are read, kept, read again after a restart, and followed", { t
     ...subject,
   ];
   execFileSync("openssl", [...argv, "-keyout", key, "-out", cert], { stdio: "ignore" });
-  const server = start(t, "many-pods.fake.ts", [String(PODS), "stream", key, cert]);
+  const server = start(t, serverProgram, [String(PODS), "stream", key, cert]);
   const [port] = (await once(server, "message")) as [number];
+  const agentProgram = manyPodsAgent();
   const live = async (): Promise<{ readonly agent: ChildProcess; readonly first: Measured }> => {
-    const agent = start(t, "many-pods-agent.fake.ts", [String(port), cert, lastGood], agentFlags);
+    const agent = start(t, agentProgram, [String(port), cert, lastGood], agentFlags);
     const [first] = (await once(agent, "message")) as [Measured];
     return { agent, first };
   };
