@@ -16,7 +16,7 @@ const BUILD_MS = 900_000;
 
 before(
   async () => {
-    await run("make", ["-s", "-j", `${availableParallelism()}`, "-C", `${root}/test/fuzz`, "contracts"]);
+    await run("make", ["-s", "-j", `${availableParallelism()}`, "-C", `${root}/test/fuzz`, "contracts", "threads"]);
   },
   { timeout: BUILD_MS },
 );
@@ -37,12 +37,21 @@ test("what our record layer seals arrives once and in order, however little the 
   assert.equal(await says("record-writes", 20), "20 rounds\n");
 });
 
-test("our record layer opens and seals the application data of RFC 8448", async () => {
-  assert.equal(await says("record-traces", 1), "as in RFC 8448\n");
+test("our record layer opens and seals the application data of RFC 8448, with AES-128, and of a trace with AES-256", async () => {
+  assert.equal(await says("record-traces", 1), "as in both traces\n");
 });
 
 test("our record layer refuses a tunnel without room for its secrets, and updates keys as RFC 8446 has it", async () => {
   assert.equal(await says("record-limits", 1), "within the limits\n");
+});
+
+test("tunnels of our record layer in several threads race for nothing, by ThreadSanitizer, with AES-128 and AES-256", async () => {
+  const { stdout } = await run(`${root}/build/fuzz/record-threads`, ["4", "20"]);
+  assert.equal(stdout, "80 tunnels in 4 threads\n");
+});
+
+test("our record layer gives every misuse the alert of docs/reference/records.md, in either suite and role", async () => {
+  assert.match(await says("record-refusals", 1), /^\d+ cases, judged as the page has them\n$/);
 });
 
 test("a pod has its turns, open requests and memory, however much another asks for", async () => {

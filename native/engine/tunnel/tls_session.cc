@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "engine/records/key_line.h"
+#include "engine/tunnel/wiped_free.h"
 
 namespace orlop {
 namespace {
@@ -86,7 +87,7 @@ int TlsSession::UseOwnRecords(bool own, size_t tunnels) {
 }
 
 TlsSession::~TlsSession() {
-  SSL_free(ssl_);
+  FreeWiped(ssl_);
 }
 
 bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
@@ -155,7 +156,7 @@ bool TlsSession::TakeOver() {
   auto records = std::make_unique<RecordLayer>();
   if (!records->Start(*suite, role_ == Role::kServer, std::move(secrets), scratch_)) return false;
   records_ = std::move(records);
-  SSL_free(std::exchange(ssl_, nullptr));
+  FreeWiped(std::exchange(ssl_, nullptr));
   message_.clear();
   return true;
 }
@@ -164,6 +165,8 @@ void TlsSession::Refuse() {
   if (records_) return records_->Alert(SSL_AD_CERTIFICATE_UNKNOWN);
   uint8_t record[AlertSecret::kRecord];
   const size_t length = alert_secret_.Seal(ssl_, SSL_AD_CERTIFICATE_UNKNOWN, record);
+  // OpenSSL would seal its own first record with the same key and number.
+  FreeWiped(std::exchange(ssl_, nullptr));
   Scratch& scratch = *scratch_;
   if (scratch.cipher_length + length > sizeof scratch.cipher_out) return;
   memcpy(scratch.cipher_out + scratch.cipher_length, record, length);

@@ -47,7 +47,8 @@ class TlsSession {
   bool SealsInPlace() const { return records_ != nullptr; }
   // A close_notify, into cipher_out.
   void Shutdown();
-  // The verdict about the peer's identity, once, before anything is written. Refuse: the alert certificate_unknown, into cipher_out.
+  // The verdict about the peer's identity, once, before anything is written. Refuse: the alert certificate_unknown, into cipher_out; nothing
+  // can be read or sealed any more.
   void Welcome() { alert_secret_.Forget(); }
   void Refuse();
   // Sessions of `context` can be refused, and can protect their records themselves.

@@ -20,11 +20,12 @@ int ChooseH2(SSL*, const unsigned char** out, unsigned char* length, const unsig
 }
 
 // As identities.cc makes them, but for the groups, which Debian's OpenSSL does not have.
-SSL_CTX* MakeContext(bool server, EVP_PKEY* key, X509* certificate) {
+SSL_CTX* MakeContext(bool server, const char* suites, EVP_PKEY* key, X509* certificate) {
   SSL_CTX* context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_num_tickets(context, 0);
+  if (SSL_CTX_set_ciphersuites(context, suites) != 1) Fail("no suites");
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_use_certificate(context, certificate);
@@ -50,7 +51,10 @@ Contexts Make() {
   X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
   X509_set_pubkey(certificate, key);
   if (X509_sign(certificate, key, EVP_sha256()) == 0) Fail("no certificate");
-  const Contexts made{MakeContext(true, key, certificate), MakeContext(false, key, certificate)};
+  constexpr const char* kSuites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
+  const Contexts made{MakeContext(true, kSuites, key, certificate),
+                      MakeContext(false, kSuites, key, certificate),
+                      MakeContext(false, "TLS_AES_256_GCM_SHA384", key, certificate)};
   X509_free(certificate);
   EVP_PKEY_free(key);
   return made;

@@ -14,6 +14,8 @@ namespace orlop::fuzz {
 struct Contexts {
   SSL_CTX* server;
   SSL_CTX* client;
+  // AES-256 is all that it offers; between the others AES-128 is chosen.
+  SSL_CTX* wide_client;
 };
 // The same in each call.
 const Contexts& TheContexts();

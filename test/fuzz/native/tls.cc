@@ -23,6 +23,7 @@ using Bytes = std::vector<uint8_t>;
 
 bool own_client = false;
 bool own_server = false;
+bool wide = false;
 
 // One end: a session with a buffer of its own, as an engine has one per thread.
 struct End {
@@ -40,9 +41,11 @@ struct End {
     static const bool kept = [] {
       TlsSession::KeepSecrets(TheContexts().server);
       TlsSession::KeepSecrets(TheContexts().client);
+      TlsSession::KeepSecrets(TheContexts().wide_client);
       return true;
     }();
-    SSL_CTX* context = role == Role::kServer ? TheContexts().server : TheContexts().client;
+    SSL_CTX* const client = wide ? TheContexts().wide_client : TheContexts().client;
+    SSL_CTX* const context = role == Role::kServer ? TheContexts().server : client;
     if (TlsSession::UseOwnRecords(role == Role::kServer ? own_server : own_client, 64) != 0) Fail("no room");
     if (!kept || !session.Open(context, role, scratch.get())) Fail("no session");
   }
@@ -169,6 +172,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Either record layer at either end: a session keeps the layer with which it was opened.
   own_client = what & 8;
   own_server = what & 16;
+  wide = what & 32;
   what % 4 == 0 ? Alone(input) : Between(input);
   return 0;
 }

@@ -1,5 +1,5 @@
-// fuzz · contracts · where our record layer ends: a tunnel whose secrets have no room is refused with its reason and leaves nothing, and
-// key updates say what RFC 8446 4.6.3 lets them say. `record-limits`.
+// fuzz · contracts · where our record layer ends: a tunnel whose secrets have no room is refused with its reason and leaves nothing, key
+// updates say what RFC 8446 4.6.3 lets them say, and where OpenSSL fails nothing is sealed any more. `record-limits`.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -9,19 +9,28 @@
 #include <vector>
 
 #include "../contexts.h"
-#include "engine/records/record_layer.h"
 #include "engine/tunnel/tls_session.h"
+#include "record_peer.h"
 
 namespace {
 
 using namespace orlop;
-using Bytes = std::vector<uint8_t>;
+using namespace orlop::contracts;
 
-void Expect(bool good, const char* what) {
-  if (good) return;
-  fprintf(stderr, "expected %s\n", what);
-  exit(1);
+// Which of the next calls fails, and how many there were. -1: none fails.
+int failing = -1;
+int sealed_calls = 0;
+
+}  // namespace
+
+extern "C" {
+int __real_EVP_EncryptFinal_ex(EVP_CIPHER_CTX*, unsigned char*, int*);
+int __wrap_EVP_EncryptFinal_ex(EVP_CIPHER_CTX* context, unsigned char* out, int* length) {
+  return sealed_calls++ == failing ? 0 : __real_EVP_EncryptFinal_ex(context, out, length);
 }
+}
+
+namespace {
 
 struct End {
   std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
@@ -57,84 +66,51 @@ void RefusesWhatHasNoRoom() {
   Expect(SecretArena::TheArena().free() == 1, "the slot to be given back");
 }
 
-// A layer whose keys protect few records, and what its peer seals and opens under the same secrets.
-struct Peer {
-  std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
-  RecordLayer layer;
-  TrafficSecret sealing{}, opening{};
-  RecordCipher sealer, opener;
-
-  explicit Peer(uint64_t records_per_key) {
-    SecretArena::Share secrets = SecretArena::TheArena().Take();
-    Expect(secrets != nullptr, "a slot");
-    memset(secrets->read.bytes, 1, 32);
-    memset(secrets->write.bytes, 2, 32);
-    secrets->read.length = secrets->write.length = 32;
-    sealing = secrets->read;
-    opening = secrets->write;
-    const CipherSuite suite = CipherSuite::kAes128GcmSha256;
-    Expect(sealer.Start(suite, RecordCipher::Use::kSeal, &sealing) &&
-               opener.Start(suite, RecordCipher::Use::kOpen, &opening) &&
-               layer.Start(suite, true, std::move(secrets), scratch.get(), records_per_key),
-           "keys");
-  }
-  void Sends(const Bytes& content, uint8_t type) {
-    Bytes record(RecordCipher::kHeader + content.size() + 1 + RecordCipher::kTag);
-    std::copy(content.begin(), content.end(), record.begin() + RecordCipher::kHeader);
-    Expect(sealer.Seal(record.data(), content.size(), type), "a record of the peer's");
-    uint8_t* in = record.data();
-    size_t left = record.size();
-    RecordLayer::Plain plain;
-    Expect(layer.Read(&in, &left, &plain) == RecordLayer::Step::kDone, "a record to be opened");
-  }
-  void Updates(uint8_t request) {
-    Sends({SSL3_MT_KEY_UPDATE, 0, 0, 1, request}, 22);
-    Expect(sealer.Update(), "a key");
-  }
-  // One byte of ours, in words: 'x' the byte itself, '0' a key update that asks for nothing, '1' a key update that asks.
-  std::string Gets() {
-    PartedRoom room(scratch->room, 1);
-    const uint8_t byte = 'x';
-    room.Put(&byte, 1);
-    Expect(layer.Write(&room), "a record of ours");
-    std::string said;
-    for (uint8_t* record = room.Record(0); record < room.Record(0) + room.sealed();) {
-      const size_t sealed = static_cast<size_t>(record[3]) << 8 | record[4];
-      Expect(opener.Open(record, sealed), "a record that opens");
-      const uint8_t* const content = record + RecordCipher::kHeader;
-      const bool update = content[sealed - RecordCipher::kTag - 1] == 22;
-      said += static_cast<char>(update ? '0' + content[4] : content[0]);
-      if (update) Expect(opener.Update(), "a key");
-      record += RecordCipher::kHeader + sealed;
-    }
-    return said;
-  }
-};
-
-void AnswersWithoutAsking() {
-  Peer peer(4);
+void AnswersWithoutAsking(CipherSuite suite) {
+  RecordPeer peer(suite, true, 4);
   peer.Updates(SSL_KEY_UPDATE_REQUESTED);
-  for (int i = 0; i < 3; i++) peer.Sends({'p'}, 23);
+  for (int i = 0; i < 3; i++) peer.Sends({'p'}, RecordPeer::kPayload);
   const std::string first = peer.Gets(), second = peer.Gets();
   Expect(first == "0x", "an answer that asks for nothing");
   Expect(second == "1x", "a request of its own behind it");
 }
 
-void AsksForNoKeyThatHasCome() {
-  Peer peer(4);
-  for (int i = 0; i < 3; i++) peer.Sends({'p'}, 23);
+void AsksForNoKeyThatHasCome(CipherSuite suite) {
+  RecordPeer peer(suite, true, 4);
+  for (int i = 0; i < 3; i++) peer.Sends({'p'}, RecordPeer::kPayload);
   peer.Updates(SSL_KEY_UPDATE_NOT_REQUESTED);
   Expect(peer.Gets() == "x", "no request for a key that is there");
-  for (int i = 0; i < 3; i++) peer.Sends({'p'}, 23);
+  for (int i = 0; i < 3; i++) peer.Sends({'p'}, RecordPeer::kPayload);
   Expect(peer.Gets() == "1x" && peer.Gets() == "x", "a single request for the next");
 }
 
 // The last record of a key is its update: the number of a record is never that of the limit.
-void SealsNoMoreThanAKeyMay() {
-  Peer peer(4);
+void SealsNoMoreThanAKeyMay(CipherSuite suite) {
+  RecordPeer peer(suite, true, 4);
   std::string said;
   for (int i = 0; i < 7; i++) said += peer.Gets();
   Expect(said == "xxx0xxx0x", "a key update as the last record of each key");
+}
+
+// Whichever record of three fails, a key update among them: nothing of the room may be sent, and no number is taken again.
+void SealsNothingBehindAFailure(CipherSuite suite) {
+  for (int which = 0; which < 5; which++) {
+    RecordPeer peer(suite, true, 2);
+    failing = which;
+    sealed_calls = 0;
+    const Bytes bytes(3 * PartedRoom::kPart, 's');
+    PartedRoom room(peer.scratch->room, PartedRoom::kMostParts), another(peer.scratch->room, 1);
+    room.Put(bytes.data(), bytes.size());
+    Expect(!peer.layer.Write(&room) && room.sealed() == 0, "nothing of a room of which a record failed");
+    const int calls = sealed_calls;
+    Expect(calls == which + 1, "an end at the record that failed");
+    another.Put(bytes.data(), 1);
+    Expect(!peer.layer.Write(&another) && another.sealed() == 0, "nothing more");
+    peer.layer.Close();
+    peer.layer.Alert(SSL_AD_INTERNAL_ERROR);
+    Expect(peer.scratch->cipher_length == 0 && sealed_calls == calls, "no alert, since it cannot be sealed");
+  }
+  failing = -1;
 }
 
 }  // namespace
@@ -142,9 +118,12 @@ void SealsNoMoreThanAKeyMay() {
 int main() {
   Expect(TlsSession::UseOwnRecords(true, 1) == 0, "an arena");
   RefusesWhatHasNoRoom();
-  AnswersWithoutAsking();
-  AsksForNoKeyThatHasCome();
-  SealsNoMoreThanAKeyMay();
+  for (const CipherSuite suite : {CipherSuite::kAes128GcmSha256, CipherSuite::kAes256GcmSha384}) {
+    AnswersWithoutAsking(suite);
+    AsksForNoKeyThatHasCome(suite);
+    SealsNoMoreThanAKeyMay(suite);
+    SealsNothingBehindAFailure(suite);
+  }
   printf("within the limits\n");
   return 0;
 }

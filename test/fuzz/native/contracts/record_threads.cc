@@ -1,5 +1,5 @@
 // fuzz · contracts · data threads that share contexts, key log callback and the arena of the secrets, each with tunnels of its own, under
-// ThreadSanitizer: what is sent arrives, every slot is given back. By hand (test/README.md): `record-threads THREADS ROUNDS`.
+// ThreadSanitizer: what is sent arrives, every slot is given back. `record-threads THREADS ROUNDS`.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -26,8 +26,7 @@ struct End {
   TlsSession session;
   bool open = false;
 
-  explicit End(Role role) {
-    SSL_CTX* const context = role == Role::kServer ? fuzz::TheContexts().server : fuzz::TheContexts().client;
+  explicit End(SSL_CTX* context, Role role) {
     Expect(session.Open(context, role, scratch.get()), "a session");
   }
   Bytes Take() {
@@ -66,7 +65,9 @@ void Pass(End& from, End& to, const Bytes& bytes) {
 }
 
 void Tunnel(size_t thread, size_t round) {
-  End client(Role::kClient), server(Role::kServer);
+  const fuzz::Contexts& contexts = fuzz::TheContexts();
+  End client(round % 2 == 0 ? contexts.client : contexts.wide_client, Role::kClient);
+  End server(contexts.server, Role::kServer);
   client.Handshake({});
   while (!client.open || !server.open) {
     if (!server.open) server.Handshake(client.Take());
@@ -89,6 +90,7 @@ int main(int argc, char** argv) {
   Expect(TlsSession::UseOwnRecords(true, 2 * threads) == 0, "an arena");
   TlsSession::KeepSecrets(fuzz::TheContexts().server);
   TlsSession::KeepSecrets(fuzz::TheContexts().client);
+  TlsSession::KeepSecrets(fuzz::TheContexts().wide_client);
   std::vector<std::thread> running;
   std::atomic<size_t> left{threads};
   for (size_t thread = 0; thread < threads; thread++) {

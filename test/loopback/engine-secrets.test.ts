@@ -1,0 +1,78 @@
+// tests · where the secrets of a tunnel are: its peer, a process of its own, looks for them in all memory of this process. With our record layer
+// they lie in the locked arena alone, and with either layer nothing of them is left when the tunnel has ended (root).
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { useOwnRecords } from "../../agent/engine/addon.ts";
+import { ca, clientEngine, clientLeaf, installBoth, serverEngine, serverLeaf } from "./hbone-pair.ts";
+import type { Errand, Finding } from "./secret-seeker.ts";
+import { closedAtEnd, dial } from "./support.ts";
+
+const seeker = fileURLToPath(new URL("secret-seeker.ts", import.meta.url));
+const PAYLOAD_SECRETS = ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
+/** Locked (lo), and left out of core dumps (dd). */
+const inArena = ({ where }: Finding): boolean => /\blo\b.*\bdd\b/.test(where);
+const named = (found: readonly Finding[]): string[] => found.map(({ what, where }) => `${what}: ${where}`);
+
+/** The peer. `look` waits until its tunnel is open; `close` ends the tunnel, `end` the process. */
+async function seekingPeer(errand: Errand) {
+  const child = spawn(process.execPath, [seeker, JSON.stringify(errand)], { stdio: ["pipe", "pipe", "inherit"] });
+  closedAtEnd({ close: () => void child.kill() });
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const read = async () => JSON.parse((await lines.next()).value ?? "null");
+  return {
+    port: errand.role === "server" ? Number(await read()) : errand.port,
+    close: () => void child.stdin.write("end\n"),
+    async look(): Promise<Finding[]> {
+      child.stdin.write("look\n");
+      const found: Finding[] = await read();
+      assert.ok(
+        found.some(({ what }) => what === "marker"),
+        "what is in the memory of this process is not found",
+      );
+      return found.filter(({ what }) => what !== "marker");
+    },
+    async end(): Promise<void> {
+      const ended = once(child, "exit");
+      child.kill();
+      await ended;
+    },
+  };
+}
+
+for (const [layer, role, ciphers] of [
+  ["own", "client", "TLS_AES_128_GCM_SHA256"],
+  ["own", "server", "TLS_AES_256_GCM_SHA384"],
+  ["openssl", "client", "TLS_AES_256_GCM_SHA384"],
+  ["openssl", "server", "TLS_AES_128_GCM_SHA256"],
+] as const) {
+  test(`${layer}: a ${role} with ${ciphers} finds no secret of its tunnel in the other end's memory when it has ended`, async () => {
+    useOwnRecords(layer === "own");
+    installBoth();
+    const marker = randomBytes(24).toString("hex");
+    using under = role === "client" ? serverEngine(() => 1) : clientEngine(() => peer.port);
+    const port = role === "client" ? under.listen(2, "hbone") : under.listen(1, "outbound");
+    const leaf = role === "client" ? clientLeaf : serverLeaf;
+    const pem = { ca: ca.pem, cert: leaf.chainPem, key: leaf.keyPem };
+    const peer = await seekingPeer({ role, port, ciphers, marker, pem });
+    if (role === "server") await dial(port);
+    const during = (await peer.look()).filter(({ what }) => !/ (key|iv)$/.test(what));
+    if (layer === "own") {
+      assert.deepEqual(during.map(({ what }) => what).sort(), PAYLOAD_SECRETS);
+      assert.ok(during.every(inArena), named(during).join("\n"));
+    }
+    peer.close();
+    let left = await peer.look();
+    for (let i = 0; i < 20 && left.length > 0; i++) {
+      await sleep(50);
+      left = await peer.look();
+    }
+    assert.deepEqual(named(left), []);
+    await peer.end();
+  });
+}
