@@ -51,8 +51,10 @@ class Request {
     const ssize_t size = recv(netlink, reply, sizeof(reply), 0);
     if (size < 0) return -errno;
     const auto* answer = reinterpret_cast<const nlmsghdr*>(reply);
-    if (!NLMSG_OK(answer, static_cast<uint32_t>(size)) || answer->nlmsg_type != NLMSG_ERROR) return -EPROTO;
-    return static_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
+    if (!NLMSG_OK(answer, static_cast<uint32_t>(size))) return -EPROTO;
+    if (answer->nlmsg_type == NLMSG_ERROR) return static_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
+    // The begin of a list, the rest of which nobody reads.
+    return (header()->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP ? 0 : -EPROTO;
   }
 
  private:
@@ -70,6 +72,13 @@ int Rule(int netlink, uint8_t family, bool add) {
   request.Add(FRA_TABLE, ORLOP_LOCAL_TABLE);
   request.Add(FRA_PRIORITY, kRulePriority);
   return request.Send(netlink);
+}
+
+// Does this kernel route by rules? 0, or -errno. The list that it begins to send stays in `netlink`.
+int AskForRules(int netlink, uint8_t family) {
+  fib_rule_hdr body = {};
+  body.family = family;
+  return Request(RTM_GETRULE, NLM_F_DUMP, body).Send(netlink);
 }
 
 bool NoSuchFamily(int err) {
@@ -183,14 +192,17 @@ int PrepareLocalDial(std::string* step) {
   if (err < 0) return err;
   for (const uint8_t family : {AF_INET, AF_INET6}) {
     const std::string of = family == AF_INET ? " of IPv4" : " of IPv6";
-    // The route first: a rule without its route would send marked packets elsewhere.
     *step = "local route" + of;
     err = AddRoute(netlink.get(), family);
     if (family == AF_INET6 && NoSuchFamily(err)) break;
     if (err < 0 && err != -EEXIST) return err;
-    *step = "rule for our mark" + of;
-    err = Rule(netlink.get(), family, true);
-    if (err < 0 && err != -EEXIST) return err;
+    *step = "socket(NETLINK_ROUTE)";
+    UniqueFd list;
+    err = OpenNetlink(&list);
+    if (err < 0) return err;
+    *step = "rules" + of;
+    err = AskForRules(list.get(), family);
+    if (err < 0) return err;
   }
   *step = "net.ipv4.tcp_fwmark_accept";  // For IPv6, too.
   err = WriteSysctl("ipv4/tcp_fwmark_accept");
@@ -210,6 +222,16 @@ int PrepareLocalDial(std::string* step) {
   WriteSysctl("ipv4/tcp_migrate_req");
   RouteDevices();
   return 0;
+}
+
+int RouteMarked(bool is_v6, std::string* step) {
+  UniqueFd netlink;
+  int err = OpenNetlink(&netlink);
+  *step = "socket(NETLINK_ROUTE)";
+  if (err < 0) return err;
+  *step = "rule for our mark";
+  err = Rule(netlink.get(), is_v6 ? AF_INET6 : AF_INET, true);
+  return err == -EEXIST ? 0 : err;
 }
 
 void RouteDevices() {

@@ -8,8 +8,14 @@
 
 namespace orlop {
 
-// 0, or -errno with the step that failed in `step`. A namespace without IPv6 is prepared for IPv4 alone.
+// The routes and the sysctls, and whether rules are to be had. 0, or -errno with the step that failed in `step`. A namespace without
+// IPv6 is prepared for IPv4 alone.
 int PrepareLocalDial(std::string* step);
+
+// The rule of that family. It is added before the first socket to dial an application with is lent and not before: with any rule of
+// its own a namespace asks all its rules for each route (fib_has_custom_rules of Linux), which costs every
+// connection of a pod, and many pods are dialled by no agent. Called again, it heals what a program in the pod took away.
+int RouteMarked(bool is_v6, std::string* step);
 
 // Lets servers be dialled that are bound to a device (SO_BINDTODEVICE): a route for each device that has an address now. Called
 // again for devices that come later; the kernel removes the route of a device that goes down. Where it fails, answers of

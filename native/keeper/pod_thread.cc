@@ -249,7 +249,11 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto fds = std::make_shared<std::vector<UniqueFd>>(static_cast<size_t>(count));
     job->run = [tags = tags_, fds, kind](std::string* step) {
-      if (kind == SocketKind::kLocal4 || kind == SocketKind::kLocal6) RouteDevices();
+      if (kind == SocketKind::kLocal4 || kind == SocketKind::kLocal6) {
+        const int err = RouteMarked(kind == SocketKind::kLocal6, step);
+        if (err < 0) return err;
+        RouteDevices();
+      }
       return MakeSockets(tags->get(), kind, fds.get(), step);
     };
     job->result = [fds](Napi::Env env) {

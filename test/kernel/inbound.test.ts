@@ -15,6 +15,7 @@ import {
   ORLOP_IN_AGENT,
   ORLOP_IN_PASS,
   ORLOP_IN_REFUSE,
+  ORLOP_LOCAL_TABLE,
 } from "../../agent/abi.ts";
 import { HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
 import { dial } from "./namespace-programs.ts";
@@ -155,6 +156,12 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     await app;
   });
 
+  const rulesForOurMark = (family: string): number =>
+    execFileSync("ip", ["-n", bench.podName, family, "rule"])
+      .toString()
+      .split("\n")
+      .filter((line) => line.includes(`lookup ${ORLOP_LOCAL_TABLE}`)).length;
+
   for (const [kind, client, pod] of [
     ["local4", "198.51.100.7", POD4],
     ["local6", "2001:db8::7", POD6],
@@ -165,14 +172,21 @@ describe("connections to a pod", { concurrency: 1 }, () => {
         problem: undefined,
       });
       await bench.thread.prepareNamespace(bench.netnsFd);
+      const family = kind === "local4" ? "-4" : "-6";
       const before = bench.count(ORLOP_COUNT_IN_AGENT_FLOW);
-      const app = bench.inPod(application(8005, 1));
+      const app = bench.inPod(application(8005, 2));
       await bench.listensInPod(8005);
-      const [fd] = await bench.thread.sockets(bench.netnsFd, kind, 1);
-      assert.ok(fd !== undefined);
-      assert.equal(await connectFrom(fd, client, pod, 8005), `app ${client}`);
+      // Nobody pays for a rule in a pod that no agent dials; and a program in the pod that takes it away only delays.
+      for (const dials of [1, 2]) {
+        assert.equal(rulesForOurMark(family), 0);
+        const [fd] = await bench.thread.sockets(bench.netnsFd, kind, 1);
+        assert.ok(fd !== undefined);
+        assert.equal(rulesForOurMark(family), 1);
+        assert.equal(await connectFrom(fd, client, pod, 8005), `app ${client}`);
+        assert.equal(bench.count(ORLOP_COUNT_IN_AGENT_FLOW), before + dials);
+        execFileSync("ip", ["-n", bench.podName, family, "rule", "del", "pref", String(ORLOP_LOCAL_TABLE)]);
+      }
       await app;
-      assert.equal(bench.count(ORLOP_COUNT_IN_AGENT_FLOW), before + 1);
       assert.ok(!bench.events().some(({ dst }) => dst === `${pod} 8005`), "the agent tells of it, and nobody twice");
       assert.equal(bench.map("agent_flow").keys().length, 0, "admitted once");
     });
