@@ -89,7 +89,7 @@ export class EnrollmentSteps {
 
   async #releaseFound(podUid: string, podIdx: number): Promise<void> {
     const { known, guards } = this.#parts;
-    guards.forget(podUid);
+    guards.forget(podUid, podIdx);
     await this.#ports.keeper.release({ podIdx, uid: podUid });
     guards.ended(podUid);
     // Its namespace may have gone meanwhile: then the keeper has said under which index it guards the pod now.
@@ -165,7 +165,10 @@ export class EnrollmentSteps {
     const prepared = await keeper.prepare(podUid, workload.addresses);
     const { podIdx, addresses, netnsCookie, preservesSource } = prepared;
     const before = found.get(podUid)?.podIdx;
-    if (before !== undefined && before !== podIdx) tables.removePod(before);
+    if (before !== undefined && before !== podIdx) {
+      tables.removePod(before);
+      guards.left(podUid, before);
+    }
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
     const named = workload.addresses.length > 0;
@@ -261,10 +264,18 @@ export class EnrollmentSteps {
   ): Promise<void> {
     const { known, guards } = this.#parts;
     const { keeper, tables } = this.#ports;
-    if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
-    if (guard !== undefined && !tables.failDirect(guard)) return guards.releaseTo(podIdx, guard);
-    guards.forget(podUid);
-    await keeper.release({ podIdx, uid: podUid });
+    const before = known.found.get(podUid);
+    const isFound = before?.podIdx === podIdx;
+    if (isFound) known.found.delete(podUid);
+    try {
+      if (guard !== undefined && !tables.failDirect(guard)) return await guards.releaseTo(podIdx, guard);
+      guards.forget(podUid, podIdx);
+      await keeper.release({ podIdx, uid: podUid });
+    } catch (error) {
+      // A keeper that did not answer in time may hold it still.
+      if (isFound && !known.found.has(podUid)) known.found.set(podUid, before);
+      throw error;
+    }
   }
 
   /** Capture off first; what was captured goes on to its end. */
@@ -272,7 +283,7 @@ export class EnrollmentSteps {
     const { known, service, guards, times } = this.#parts;
     const leaving: HeldPod = { ...pod, state: "leaving" };
     known.pods.set(leaving);
-    guards.forget(pod.podUid);
+    guards.forget(pod.podUid, pod.podIdx);
     try {
       await this.#ports.keeper.release(refOf(pod));
     } catch (error) {

@@ -190,7 +190,7 @@ export class NodeEnrollment {
   podGone(podIdx: number, podUid: string): void {
     if (this.#found.get(podUid)?.podIdx === podIdx) this.#found.delete(podUid);
     this.#begun.gone(podUid, podIdx);
-    this.#guards.gone(podUid);
+    this.#guards.gone(podUid, podIdx);
     const pod = this.pods.get(podUid);
     if (pod?.podIdx !== podIdx) {
       // A keeper that started again may mean a pod that this agent does not know, under the index of a pod that it still holds.

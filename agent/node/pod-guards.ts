@@ -21,6 +21,16 @@ export type PodGuardsOptions = {
   readonly answeredLate: () => void;
 };
 
+/** A guard that the present keeper was asked for and has not answered yet. */
+type AskedGuard = {
+  readonly workloadUid: string;
+  /** What was asked later decides whether the pod is guarded, and under which name. */
+  isOvertaken: boolean;
+  /** Indices under which the keeper has the pod no more by now. Its answer may name such an index: it answers once its disk has the guard. */
+  readonly left: Set<number>;
+  done: Promise<void>;
+};
+
 /** An older keeper does not know the request; another has nothing to release under that index any more. */
 const withoutReleaseToGuard: readonly string[] = ["bad-request", "not-prepared"];
 
@@ -30,10 +40,12 @@ export class PodGuards {
   readonly #options: PodGuardsOptions;
   /** By UID, the workload under which the present keeper was asked to guard the pod. */
   readonly #guarded = new Map<string, string>();
-  /** By UID, the guards that the present keeper has been asked for and has not answered yet. */
-  readonly #guarding = new Map<string, { readonly workloadUid: string; readonly done: Promise<void> }>();
+  /** By UID, in the order in which they were asked for. */
+  readonly #asked = new Map<string, Set<AskedGuard>>();
   /** By UID, the workload as which the present keeper knows the pod. */
   readonly #named = new Map<string, string>();
+  /** By UID, the last request by which the present keeper is to learn a name, while it has not answered. */
+  readonly #naming = new Map<string, object>();
   /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
   readonly #beginning = new Set<string>();
   /** Of those, and of pods that were captured since, for which a guard was asked for while they began. */
@@ -63,7 +75,8 @@ export class PodGuards {
   keeperCame(): void {
     this.#guarded.clear();
     this.#named.clear();
-    this.#guarding.clear();
+    this.#naming.clear();
+    this.#asked.clear();
   }
 
   noteBeginning(desired: ReadonlyMap<string, Workload>): void {
@@ -90,38 +103,51 @@ export class PodGuards {
 
   /** The answer is shared while it is awaited: the worker may plan what a change of the mesh has asked for already. */
   guard(workload: Workload): Promise<void> {
-    const before = this.#guarding.get(workload.podUid);
-    return before?.workloadUid === workload.uid ? before.done : this.#awaits(workload, this.#ask(workload));
+    const { uid, podUid } = workload;
+    const before = [...(this.#asked.get(podUid) ?? [])].find(({ isOvertaken }) => !isOvertaken);
+    return before?.workloadUid === uid ? before.done : this.#awaits(workload, (asked) => this.#ask(workload, asked));
   }
 
   /** The keeper releases the pod and guards it: capture, listeners and addresses go, and it refuses from then on. */
   releaseTo(podIdx: number, workload: Workload): Promise<void> {
-    this.forget(workload.podUid);
-    return this.#awaits(workload, this.#askInstead(podIdx, workload));
+    this.forget(workload.podUid, podIdx);
+    return this.#awaits(workload, (asked) => this.#askInstead(podIdx, workload, asked));
   }
 
   /** The next agent knows the pod by this name, whatever its mesh says of the pod's UID and addresses. */
   async name(podIdx: number, { uid, podUid }: Workload): Promise<void> {
     if (this.#named.get(podUid) === uid) return;
+    const naming = {};
+    this.#naming.set(podUid, naming);
     try {
       await this.#ports.keeper.name({ podIdx, uid: podUid }, uid);
     } catch (error) {
       // A keeper of an earlier release does not know the request.
       if (!isRefused(error)) throw error;
     }
-    this.#named.set(podUid, uid);
+    this.#hasName(podUid, uid, naming);
   }
 
-  /** Before the keeper releases the pod: if the mesh wants it again meanwhile, its guard is asked for anew, and comes after. */
-  forget(podUid: string): void {
+  /**
+   * Before the keeper releases the pod under this index: if the mesh wants it again meanwhile, its guard is asked for anew, and comes after.
+   * What was asked before the release is answered later, perhaps, and says nothing about the pod any more.
+   */
+  forget(podUid: string, podIdx: number): void {
     this.#guarded.delete(podUid);
-    this.#named.delete(podUid);
-    this.#guarding.delete(podUid);
+    this.#unname(podUid);
+    for (const asked of this.#asked.get(podUid) ?? []) asked.isOvertaken = true;
+    this.left(podUid, podIdx);
   }
 
-  /** The keeper forgets a pod that passes plaintext once its namespace has gone. */
-  gone(podUid: string): void {
-    if (!this.#guarded.has(podUid)) this.#named.delete(podUid);
+  /** The keeper has said that the pod under this index has gone. It keeps the name of a pod that it guards in another namespace. */
+  gone(podUid: string, podIdx: number): void {
+    this.#unname(podUid);
+    this.left(podUid, podIdx);
+  }
+
+  /** The keeper has the pod no more under this index. */
+  left(podUid: string, podIdx: number): void {
+    for (const { left } of this.#asked.get(podUid) ?? []) left.add(podIdx);
   }
 
   /** The keeper has taken the guard off: it has released the pod, or has captured it as a pod that may go direct. */
@@ -129,31 +155,47 @@ export class PodGuards {
     this.#guarded.delete(podUid);
   }
 
-  #awaits({ uid: workloadUid, podUid }: Workload, asked: Promise<void>): Promise<void> {
-    const done = asked.finally(() => {
-      if (this.#guarding.get(podUid)?.done === done) this.#guarding.delete(podUid);
-    });
-    this.#guarding.set(podUid, { workloadUid, done });
-    return done;
+  #hasName(podUid: string, workloadUid: string, naming: object): void {
+    if (this.#naming.get(podUid) !== naming) return;
+    this.#naming.delete(podUid);
+    this.#named.set(podUid, workloadUid);
   }
 
-  async #askInstead(podIdx: number, workload: Workload): Promise<void> {
+  #unname(podUid: string): void {
+    this.#named.delete(podUid);
+    this.#naming.delete(podUid);
+  }
+
+  #awaits({ uid: workloadUid, podUid }: Workload, ask: (asked: AskedGuard) => Promise<void>): Promise<void> {
+    const others = this.#asked.get(podUid) ?? new Set();
+    for (const other of others) other.isOvertaken = true;
+    const asked: AskedGuard = { workloadUid, isOvertaken: false, left: new Set(), done: Promise.resolve() };
+    this.#asked.set(podUid, others.add(asked));
+    this.#naming.set(podUid, asked);
+    asked.done = ask(asked).finally(() => {
+      others.delete(asked);
+      if (others.size === 0 && this.#asked.get(podUid) === others) this.#asked.delete(podUid);
+    });
+    return asked.done;
+  }
+
+  async #askInstead(podIdx: number, workload: Workload, asked: AskedGuard): Promise<void> {
     const { keeper } = this.#ports;
     const { uid, podUid, addresses } = workload;
     try {
       const guardedIdx = await keeper.releaseToGuard({ podIdx, uid: podUid }, uid);
-      this.#known.found.set(podUid, { podIdx: guardedIdx, known: { workloadUid: uid, addresses } });
-      this.#guarded.set(podUid, uid);
-      this.#named.set(podUid, uid);
+      const isFound = !asked.left.has(guardedIdx);
+      this.#answered(workload, asked, { podIdx: guardedIdx, known: { workloadUid: uid, addresses } }, isFound);
     } catch (error) {
       if (!isRefused(error) || !withoutReleaseToGuard.includes(error.reason)) throw error;
-      // It serves the guard right behind the release.
-      await Promise.all([keeper.release({ podIdx, uid: podUid }), this.#ask(workload)]);
+      // This release takes off what was asked for meanwhile, too. The keeper serves the guard right behind it.
+      this.forget(podUid, podIdx);
+      await Promise.all([keeper.release({ podIdx, uid: podUid }), this.guard(workload)]);
     }
   }
 
   /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */
-  async #ask(workload: Workload): Promise<void> {
+  async #ask(workload: Workload, asked: AskedGuard): Promise<void> {
     const { uid, podUid, addresses } = workload;
     const { keeper, log } = this.#ports;
     const { pods, found } = this.#known;
@@ -161,25 +203,42 @@ export class PodGuards {
       const before = found.get(podUid);
       if (this.#beginning.has(podUid)) this.#begun.add(podUid);
       const podIdx = await keeper.guard(podUid, uid);
-      // An earlier agent may have captured it under other addresses than the mesh names: by these, too, it is known again.
-      const { addresses: captured } =
-        before !== undefined ? await keeper.knownOf({ podIdx, uid: podUid }) : { addresses: [] };
-      const known = { workloadUid: uid, addresses: [...new Set([...captured, ...addresses])] };
+      const known = { workloadUid: uid, addresses };
+      const guarded: UnservedPod = { podIdx, known: before === undefined ? known : undefined };
       // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
-      const now = found.get(podUid);
-      // The keeper may have said meanwhile that the pod has gone, and under which index it guards it since.
-      const isOvertaken = now !== undefined && now.podIdx !== before?.podIdx && now.podIdx !== podIdx;
-      if (!isOvertaken && pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known });
-      this.#named.set(podUid, uid);
+      const now = found.get(podUid)?.podIdx;
+      // The keeper may have said meanwhile under which index it guards the pod since.
+      const isElsewhere = now !== undefined && now !== before?.podIdx && now !== podIdx;
+      const isHeld = pods.get(podUid)?.podIdx === podIdx;
+      this.#answered(workload, asked, guarded, !isElsewhere && !isHeld && !asked.left.has(podIdx));
+      if (before === undefined) return;
+      // An earlier agent may have captured it under other addresses than the mesh names: by these, too, it is known again.
+      const { addresses: captured } = await keeper.knownOf({ podIdx, uid: podUid });
+      if (found.get(podUid) !== guarded) return;
+      found.set(podUid, { podIdx, known: { ...known, addresses: [...new Set([...captured, ...addresses])] } });
     } catch (error) {
       if (!isRefused(error)) {
         void this.#askAgain(workload);
         throw error;
       }
       log.warn("pod not guarded", { pod: podUid, why: error.message });
+      if (this.#isCurrent(podUid, asked)) this.#guarded.set(podUid, uid);
     }
-    this.#guarded.set(podUid, uid);
   }
+
+  /** Nothing is awaited between the keeper's answer and this: what is known of a pod follows the order of the keeper's answers. */
+  #answered({ uid, podUid }: Workload, asked: AskedGuard, guarded: UnservedPod, isFound: boolean): void {
+    // A keeper that has gone meanwhile guards nothing.
+    if (this.#asked.get(podUid)?.has(asked) !== true) return;
+    if (isFound) this.#known.found.set(podUid, guarded);
+    this.#hasName(podUid, uid, asked);
+    if (!asked.isOvertaken) this.#guarded.set(podUid, uid);
+  }
+
+  #isCurrent(podUid: string, asked: AskedGuard): boolean {
+    return !asked.isOvertaken && this.#asked.get(podUid)?.has(asked) === true;
+  }
+
   /**
    * A keeper that did not answer in time may have acted all the same, and the pod may leave the mesh before the worker asks again: then nobody
    * would know of the guard. A keeper that has gone is no concern: the next names its guards.
@@ -188,7 +247,7 @@ export class PodGuards {
     const { retryMs, closing, answeredLate } = this.#options;
     if (!this.#ports.keeper.connected) return;
     await sleep(retryMs, undefined, { ref: false });
-    if (closing.aborted || this.#guarded.has(workload.podUid)) return;
+    if (closing.aborted || this.#guarded.has(workload.podUid) || this.#asked.has(workload.podUid)) return;
     await this.guard(workload).then(answeredLate, () => undefined);
   }
 }
