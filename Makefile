@@ -120,7 +120,7 @@ bench-instructions: build
 	$(Q)node bench/micro/instructions.ts --compare
 
 doctor: build
-	$(Q)bin/orlop.js check
+	$(Q).ci/orlop.js check
 
 clean:
 	$(Q)rm -rf build native/build

@@ -21,14 +21,14 @@ import { checkout } from "./dockerfile.ts";
 const root = fileURLToPath(checkout);
 const copy = mkdtempSync(join(tmpdir(), "orlop-checkout-"));
 after(() => rmSync(copy, { recursive: true }));
-for (const path of ["bin", "agent", ".ci/strip.js", "package.json"])
+for (const path of ["agent", ".ci/orlop.js", ".ci/strip.js", "package.json"])
   cpSync(join(root, path), join(copy, path), { recursive: true, preserveTimestamps: true });
 for (const path of ["node_modules", "native", "docs"]) symlinkSync(join(root, path), join(copy, path));
 mkdirSync(join(copy, "build"));
 
 const run = (...argv: readonly string[]) => spawnSync(process.execPath, argv, { cwd: copy, encoding: "utf8" });
 const orlop = (): string => {
-  const { stdout, stderr, status } = run("bin/orlop.js", "version");
+  const { stdout, stderr, status } = run(".ci/orlop.js", "version");
   assert.deepEqual([status, stderr], [0, ""]);
   return stdout;
 };
@@ -65,7 +65,7 @@ test("a file that was edited, set back to an older state, or is new is in the ne
 test("where the program cannot be made it does not start, and says which file was edited", () => {
   says(source, "x;; let of: = 3");
   appendFileSync(source, "\nlet of: = 3\n");
-  const { status, stdout, stderr } = run("bin/orlop.js", "version");
+  const { status, stdout, stderr } = run(".ci/orlop.js", "version");
   assert.deepEqual([status, stdout], [73, ""]);
   assert.match(
     stderr,
@@ -79,7 +79,7 @@ test("positions in a program are those of its source", () => {
     source,
     '\nconst words: readonly string[] = []; throw new Error("here" satisfies string, { cause: words });\n',
   );
-  const { stderr } = run("bin/orlop.js", "version");
+  const { stderr } = run(".ci/orlop.js", "version");
   const { stderr: expected } = run("agent/main.ts", "version");
   const position = /version\.[jt]s:(\d+:\d+)/;
   assert.ok(position.exec(stderr)?.[1], stderr);

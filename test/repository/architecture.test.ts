@@ -323,3 +323,26 @@ test("the numbered line of ARCHITECTURE.md names files that exist and carry thei
     [],
   );
 });
+
+test("the top level has the rooms that the project has agreed on, and the files that tools look for there", () => {
+  const rooms = [".ci", "agent", "bench", "bpf", "daemonset", "demo", "docs", "native", "test"];
+  const made = [".git", "build", "node_modules"];
+  const entries = readdirSync(root, { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory() && !made.includes(entry.name));
+  assert.deepEqual(folders.map(({ name }) => name).toSorted(), rooms);
+  const files = entries.filter((entry) => entry.isFile() && entry.name !== ".git").map(({ name }) => name);
+  assert.deepEqual(files.toSorted(), [
+    ".gitignore",
+    ".npmrc",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "package-lock.json",
+    "package.json",
+    "tsconfig.json",
+  ]);
+});

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // start-up · `orlop` of a checkout: the programs of agent/main.ts, as JavaScript. In the image `orlop` is that JavaScript itself.
-import { upToDateProgram } from "../.ci/strip.js";
+import { upToDateProgram } from "./strip.js";
 
 /** As sysexits.h has it: what is needed could not be made. */
 const CANT_CREATE = 73;
