@@ -283,7 +283,8 @@ test("applications that connect and abort all the time, and a peer that is slow 
   });
   using under = clientEngine(() => peer.port);
   const port = under.listen(1, "outbound");
-  for (let round = 0; round < 40; round++) {
+  // nghttp2 ends a connection after 1,000 resets and 33 more a second, and these are some 600.
+  for (let round = 0; round < 20; round++) {
     const aborted = Array.from({ length: dice.roll(60) }, async () => {
       const socket = await dial(port);
       for (let turns = dice.roll(4); turns > 0; turns--) await turn();
