@@ -1,10 +1,11 @@
 // tests · A14, readers that never read: bytes that wait in a relay for an end that takes none of them have a deadline, whichever end it is and
 // whatever that end sends itself; what is slow or idle goes on.
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import type net from "node:net";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Dice } from "../support/dice.ts";
 import { type Pair, pair } from "./hbone-pair.ts";
 import { application, reads, ways } from "./read-engine.ts";
 import { dial, howItEnds, type Server, serve } from "./support.ts";
@@ -115,6 +116,62 @@ test("slow and idle ends keep their connections", async () => {
   isOver = true;
   await filled;
   app.close();
+});
+
+type Moments = {
+  readonly reader: "application" | "caller";
+  /** What it reads, and how long it pauses before each. */
+  readonly takes: readonly { readonly pauseMs: number; readonly bytes: number }[];
+  /** Then it never reads again. */
+  readonly stops: boolean;
+};
+
+function momentsOf(dice: Dice, stops: boolean): Moments {
+  const takes = Array.from({ length: stops ? dice.roll(4) : 14 }, () => ({
+    pauseMs: PATIENT_MS / 8 + dice.roll(PATIENT_MS / 8),
+    // So much that the kernels' buffers and the stream's window take something again.
+    bytes: (4 << 20) + dice.roll(2 << 20),
+  }));
+  return { reader: dice.pick(["application", "caller"]), takes, stops };
+}
+
+/** A connection whose one end writes all the time, and whose other end reads in these moments. */
+async function live({ reader, takes, stops }: Moments, where: string): Promise<void> {
+  const app = await unread();
+  using both = impatient(app.port, PATIENT_MS);
+  const caller = await dial(both.port);
+  while (app.connections.length < 1) await sleep(5);
+  const [application] = app.connections;
+  assert.ok(application);
+  const [from, to] = reader === "application" ? [caller, application] : [application, caller];
+  for (const socket of [from, to]) socket.on("error", () => {});
+  let isOver = false;
+  const closed = Promise.all([both.client.event("closed"), both.server.event("closed")]);
+  const filled = fill(from, () => isOver);
+  let lastMs = performance.now();
+  for (const { pauseMs, bytes } of takes) {
+    await sleep(pauseMs);
+    lastMs = performance.now();
+    await Promise.race([take(to, bytes), closed]);
+    assert.deepEqual([...causes(both.client), ...causes(both.server)], [], where);
+  }
+  if (stops) {
+    await closed;
+    // The engine's clock is read once for each of its turns.
+    assert.ok(performance.now() - lastMs > PATIENT_MS - 50, `${where}: ended before its time`);
+    assert.ok([...causes(both.client), ...causes(both.server)].includes("unread"), where);
+    while (held(both) > 0) await sleep(5);
+  }
+  isOver = true;
+  await filled;
+  app.close();
+}
+
+const seed = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 32));
+test(`who reads now and then keeps its connection, who stops loses it in time, not before (ORLOP_SEED=${seed})`, async () => {
+  const dice = new Dice(seed);
+  const lives = Array.from({ length: 9 }, (_, nth) => momentsOf(dice, nth % 3 !== 0));
+  await Promise.all(lives.map((moments, nth) => live(moments, `seed ${seed}, connection ${nth} of ${moments.reader}`)));
 });
 
 test("without a deadline an end that never reads keeps its connection", async () => {
