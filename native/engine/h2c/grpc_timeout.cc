@@ -37,16 +37,21 @@ bool Read(std::string_view text, uint64_t* ms) {
 
 }  // namespace
 
-void ShortenGrpcTimeout(uint64_t left_ms, bool is_grpc, std::string* own, std::vector<H2Field>* fields) {
+bool ShortenGrpcTimeout(uint64_t left_ms, bool is_grpc, std::string* own, std::vector<H2Field>* fields) {
   *own = left_ms <= kMost ? std::to_string(left_ms) + "m" : std::to_string(left_ms / 1'000) + "S";
   bool found = false;
+  bool read = false;
   for (H2Field& field : *fields) {
     if (field.name != "grpc-timeout") continue;
     found = true;
     uint64_t said = 0;
-    if (Read(field.value, &said) && said > left_ms) field.value = *own;
+    if (!Read(field.value, &said)) continue;
+    read = true;
+    if (said > left_ms) field.value = *own;
   }
-  if (!found && is_grpc && fields->size() < H2Session::kMostFields) fields->push_back({"grpc-timeout", *own});
+  if (found || !is_grpc || fields->size() >= H2Session::kMostFields) return read;
+  fields->push_back({"grpc-timeout", *own});
+  return true;
 }
 
 }  // namespace orlop

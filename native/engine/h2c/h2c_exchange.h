@@ -115,7 +115,11 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   void PassTry();
   void StartRouteDeadline();
   void StartDeadlineAt(uint64_t due_ms);
+  // The deadline of this try has come, or does in so many milliseconds, whether its timer has fired or not.
+  bool IsDue(uint64_t soon_ms = 0) const;
   void OnRouteDeadline();
+  // A call of gRPC whose response has begun: its caller gets what has come, and reads DEADLINE_EXCEEDED behind it.
+  void EndCallAtDeadline();
   int32_t answered_us() const { return route_ ? static_cast<int32_t>(route_->answered_us) : 0; }
 
   void Deny(const Answer& answer);

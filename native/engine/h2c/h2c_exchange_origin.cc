@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/core/arena.h"
+#include "engine/h2c/grpc_refusal.h"
 #include "engine/h2c/grpc_timeout.h"
 #include "engine/h2c/h2c_exchange.h"
 #include "engine/h2c/h2c_head.h"
@@ -20,6 +21,11 @@ constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kQueuedMs = 15'000;
 // Deadlines of a request that are longer may be a few dozen milliseconds late.
 constexpr uint64_t kCoarseMs = 400;
+// An origin that was sent how much time its call has left may find it over so much sooner: its clock and ours count milliseconds.
+constexpr uint64_t kClockApartMs = 2;
+// What a caller still gets of a call before the status that ends it, and how long it may take for that.
+constexpr size_t kMostAhead = 16 << 10;
+constexpr uint64_t kStatusMs = 1'000;
 constexpr size_t kMostKept = ORLOP_MOST_KEPT;
 
 // Behind the response's own fields, or in the place of those of the same name.
@@ -96,9 +102,11 @@ void H2cExchange::OnOriginSession(H2Session& session) {
   if (!WriteH2cRequest(head_.bytes(), head, edit, is_https_ ? "https" : "http", &block))
     return Cut(NGHTTP2_INTERNAL_ERROR, RequestOutcome::kCut);
   std::string left;
+  route.sent_due = false;
   if (route.due_ms > 0) {
     const uint64_t now = services_.clock.now_ms();
-    ShortenGrpcTimeout(route.due_ms > now ? route.due_ms - now : 1, is_grpc_, &left, &block.fields);
+    route.sent_due =
+        ShortenGrpcTimeout(route.due_ms > now ? route.due_ms - now : 1, is_grpc_, &left, &block.fields);
   }
   if (!app_.Ask(session, block.fields, caller_.drained()))
     AfterTry(TryFailure::kNotReached, false, AnswerForNotReached(CloseCause::kH2Failed, 0, "no stream"));
@@ -163,6 +171,7 @@ void H2cExchange::OnLost(H2cHalf& half, CloseCause cause, int, std::string_view)
     if (!caller_.ended()) caller_.StopPeer();
     return EndIfDone();
   }
+  if (IsDue()) return OnRouteDeadline();
   AnswerInPlace answer = AnswerForLost();
   if (cause == CloseCause::kH2Failed)
     answer = {502,
@@ -175,6 +184,8 @@ void H2cExchange::OnLost(H2cHalf& half, CloseCause cause, int, std::string_view)
 }
 
 void H2cExchange::OnOriginReset(uint32_t code) {
+  if (IsDue() || (code == NGHTTP2_CANCEL && route_->sent_due && IsDue(kClockApartMs)))
+    return OnRouteDeadline();
   if (status_ != 0) return Cut(code, RequestOutcome::kResetByUpstream);
   // It has processed nothing (RFC 9113 8.7).
   const bool refused = code == NGHTTP2_REFUSED_STREAM;
@@ -284,17 +295,41 @@ void H2cExchange::StartDeadlineAt(uint64_t due_ms) {
   (left < kCoarseMs ? services_.pauses : services_.timers).Start(&route_->deadline, left);
 }
 
+bool H2cExchange::IsDue(uint64_t soon_ms) const {
+  return route_->due_ms > 0 && services_.clock.now_ms() + soon_ms >= route_->due_ms;
+}
+
 void H2cExchange::OnRouteDeadline() {
   if (phase_ != Phase::kOpen && phase_ != Phase::kAsking) return;
-  // A client of gRPC has read its own deadline already, or reads CANCELLED.
-  if (status_ != 0) return Cut(NGHTTP2_CANCEL, RequestOutcome::kDeadline);
+  if (status_ != 0) {
+    // The answer has come whole, maybe in this turn: it goes on.
+    if (app_.ended()) return;
+    if (is_grpc_ && app_.waiting() <= kMostAhead) return EndCallAtDeadline();
+    return Cut(NGHTTP2_CANCEL, RequestOutcome::kDeadline);
+  }
   // Of the whole request nothing is left, or of this try.
-  const bool over = route_->request_due_ms > 0 && services_.clock.now_ms() >= route_->request_due_ms;
+  const uint64_t request_due = route_->request_due_ms;
+  const bool over =
+      request_due > 0 && (route_->due_ms == request_due || services_.clock.now_ms() >= request_due);
   if (over) route_->asks_any = route_->asks_unsent = false;
   route_->failed.reset();
   route_->pause.Cancel();
   phase_ = Phase::kOpen;
   AfterTry(TryFailure::kTimeout, route_->sent, {504, "timeout", RequestOutcome::kDeadline, 0, {}});
+}
+
+void H2cExchange::EndCallAtDeadline() {
+  constexpr int kTimeout = 504;
+  grpc_status_ = static_cast<int8_t>(GrpcStatusOf(kTimeout));
+  Report(RequestOutcome::kDeadline, 0);
+  phase_ = Phase::kReplied;
+  route_->CancelTimers();
+  services_.timers.Start(&deadline_, kStatusMs);
+  app_.Leave(NGHTTP2_CANCEL);
+  caller_.DropPayload();
+  caller_.StopPeer();
+  const std::string number = std::to_string(grpc_status_);
+  app_.EndWith({{"grpc-status", number}, {"grpc-message", "timeout"}});
 }
 
 }  // namespace orlop

@@ -122,6 +122,13 @@ void H2cHalf::Feed(std::string_view text) {
   ended_ = true;
 }
 
+void H2cHalf::EndWith(const std::vector<H2Field>& trailers) {
+  fields_.Clear();
+  for (const H2Field& field : trailers) fields_.Add(field.name, field.value);
+  ended_ = true;
+  other_.Go();
+}
+
 void H2cHalf::DropPayload() {
   if (session() != nullptr && !in_.empty()) session()->ConsumedKept(this, in_.size());
   in_.Clear();

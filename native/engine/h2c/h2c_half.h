@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/core/byte_queue.h"
 #include "engine/h2c/h2c_fields.h"
@@ -66,6 +67,8 @@ class H2cHalf final : public H2Stream {
 
   // In place of what came on this half: text of ours, and the end.
   void Feed(std::string_view text);
+  // Behind what came on this half, which has left its session: trailers of ours, and the end.
+  void EndWith(const std::vector<H2Field>& trailers);
 
   // What came on it goes nowhere, nor does what still comes.
   void DropPayload();

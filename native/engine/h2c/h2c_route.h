@@ -77,6 +77,7 @@ struct H2cRoute {
   uint64_t try_ms = 0;
   uint64_t request_due_ms = 0;  // 0: never
   uint64_t due_ms = 0;          // of this try, with that
+  bool sent_due = false;        // the origin has it, as grpc-timeout
   Timer deadline;
   Timer queued;                          // while it waits for its stream
   Timer pause;                           // before another try
