@@ -218,27 +218,32 @@ test("abuse by connections that are no TLS: they wait for their turn, and so doe
     peer.socket.destroy();
   }));
 
+/** An OpenSSL that updates its key, and asks for another, as long as `goesOn` says so. */
+async function updateKeys(port: number, goesOn: () => boolean): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), "orlop-abuse-"));
+  try {
+    const [cert, key] = [path.join(folder, "cert.pem"), path.join(folder, "key.pem")];
+    writeFileSync(cert, clientLeaf.chainPem);
+    writeFileSync(key, clientLeaf.keyPem);
+    const argv = ["s_client", "-connect", `127.0.0.1:${port}`, "-alpn", "h2", "-cert", cert, "-key", key];
+    const client = spawn("openssl", argv, { stdio: ["pipe", "pipe", "ignore"] });
+    client.stdin.on("error", () => {});
+    await once(client.stdout, "data");
+    // Its command for that. It reads a line at a time.
+    for (let i = 0; i < 4_000 && goesOn() && client.exitCode === null; i++) {
+      client.stdin.write("K\n");
+      await sleep(1);
+    }
+    client.kill();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 test("abuse by key updates: counted, and slowed", () =>
   besideBystander(async ({ under, port }) => {
-    const folder = mkdtempSync(path.join(tmpdir(), "orlop-abuse-"));
-    try {
-      const [cert, key] = [path.join(folder, "cert.pem"), path.join(folder, "key.pem")];
-      writeFileSync(cert, clientLeaf.chainPem);
-      writeFileSync(key, clientLeaf.keyPem);
-      const argv = ["s_client", "-connect", `127.0.0.1:${port}`, "-alpn", "h2", "-cert", cert, "-key", key];
-      const client = spawn("openssl", argv, { stdio: ["pipe", "pipe", "ignore"] });
-      client.stdin.on("error", () => {});
-      await once(client.stdout, "data");
-      // Its command for a key update that asks for another. It reads a line at a time.
-      for (let i = 0; i < 2_000 && under.engine.stats().slowedTotal === 0 && client.exitCode === null; i++) {
-        client.stdin.write("K\n");
-        await sleep(1);
-      }
-      client.kill();
-      assert.ok(under.engine.stats().slowedTotal > 0);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    await updateKeys(port, () => under.engine.stats().slowedTotal === 0);
+    assert.ok(under.engine.stats().slowedTotal > 0);
   }));
 
 // The budget.
@@ -315,6 +320,15 @@ test("a peer that goes on: GOAWAY(ENHANCE_YOUR_CALM) with the last stream taken,
       assert.equal(under.closed().at(-1)?.cause, "protocol-error");
     },
     { patienceMs: 500, servedOnMs: 5_000 },
+  ));
+
+test("a peer that goes on with key updates: its tunnel ends", () =>
+  alone(
+    async ({ under, port }) => {
+      await updateKeys(port, () => under.closed().length === 0 && abuseOf(under).length === 0);
+      assert.deepEqual(abuseOf(under), ["key update flood"]);
+    },
+    { patienceMs: 200 },
   ));
 
 test("the budget is of an identity at an address: connecting again refills nothing, and another identity has its own", () => {

@@ -1,7 +1,7 @@
 // tests · where the secrets of a tunnel are: its peer, a process of its own, looks for them in all memory of this process. With our record layer
 // they lie in the locked arena alone, and with either layer nothing of them is left when the tunnel has ended (root).
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -76,3 +76,19 @@ for (const [layer, role, ciphers] of [
     await peer.end();
   });
 }
+
+test("where the arena may not be locked, an agent does not begin with records of its own", () => {
+  const addon = new URL("../../agent/engine/addon.ts", import.meta.url).href;
+  const program = `import { useOwnRecords } from ${JSON.stringify(addon)};
+    try { useOwnRecords(true); console.log("locked"); } catch (error) { console.log(error.code, error.syscall); }`;
+  const locks = (kibibytes: number): string =>
+    execFileSync(
+      "setpriv",
+      [
+        ...["--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "sh", "-c", `ulimit -l ${kibibytes}; exec "$@"`, "sh"],
+        ...[process.execPath, "--input-type=module", "-e", program],
+      ],
+      { encoding: "utf8" },
+    ).trim();
+  assert.deepEqual([64, 0, 4096].map(locks), ["ENOMEM mlock", "EPERM mlock", "locked"]);
+});

@@ -56,6 +56,18 @@ test("the HTTP/2 session knows nothing of HBONE", () => {
   assert.deepEqual(knowing, []);
 });
 
+test("the key log callback is set on the contexts of identities alone, and nothing that a line of it has is written", () => {
+  const naming = (words: RegExp): string[] => sources.filter(({ text }) => words.test(text)).map(({ file }) => file);
+  assert.deepEqual(naming(/set_keylog_callback/), ["tunnel/tls_session.cc"]);
+  assert.deepEqual(naming(/TlsSession::KeepSecrets\(\w+\);/), ["tunnel/identities.cc"]);
+  const writes = /\b(f?printf|puts|fopen|open|write|syslog|Emit)\(|std::(cout|cerr|clog|ofstream)/;
+  const secret = sources.filter(({ file }) => file.startsWith("records/") || /tls_(session|alert)\.cc$/.test(file));
+  assert.deepEqual(
+    secret.filter(({ text }) => writes.test(text)).map(({ file }) => file),
+    [],
+  );
+});
+
 test("a header declares at most a single class", () => {
   const several = sources
     .filter(({ file, text }) => file.endsWith(".h") && [...text.matchAll(/^class \w+[^;{]*\{/gm)].length > 1)
