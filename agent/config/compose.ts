@@ -21,7 +21,7 @@ export function compose(file: string, spec: NodeSpec, env: Readonly<Record<strin
       socket: keeperSocket,
       stateDirectory: `${stateDir}-keeper`,
       bpffs,
-      podsCgroup: podsCgroup ?? (onKubernetes ? "auto" : "/sys/fs/cgroup"),
+      podsCgroup: podsCgroup ?? (onKubernetes ? "auto" : "mounted"),
       heartbeatLimitMs,
       nodeAccess: {
         mode: spec.nodeAccess ?? (onKubernetes ? "kubelet" : "none"),

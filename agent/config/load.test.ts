@@ -29,7 +29,7 @@ test("a file without a NodeConfig is a node with every default", (t) => {
     socket: "/run/orlop-keeper/keeper.sock",
     stateDirectory: "/var/lib/orlop-keeper",
     bpffs: "/sys/fs/bpf",
-    podsCgroup: "/sys/fs/cgroup",
+    podsCgroup: "mounted",
     heartbeatLimitMs: 2_000,
     nodeAccess: { mode: "none", kubeletCgroup: "", from: [] },
     agentUid: 65_534,
@@ -78,7 +78,7 @@ test("the pods' cgroup: looked for in a pod of Kubernetes, the tree's mount else
   const kubernetes = { KUBERNETES_SERVICE_HOST: "10.96.0.1" };
   const silent = file(t, `${HEAD}  node: n1\n`);
   assert.equal(loadConfig(silent, kubernetes).keeper.podsCgroup, "auto");
-  assert.equal(loadConfig(silent, {}).keeper.podsCgroup, "/sys/fs/cgroup");
+  assert.equal(loadConfig(silent, {}).keeper.podsCgroup, "mounted");
   const keep = join(silent, "..", "kept-silent");
   loadConfigOrLast(silent, keep, {});
   writeFileSync(silent, "");

@@ -14,7 +14,7 @@ import { inTurns, OwedSweeps, oncePerTurn } from "./looks.ts";
 import { NodeAccess } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
 import { PendingPods } from "./pending.ts";
-import { makeCgroup, mountBpffs, ownDirectory, removeCgroup, unmountBpffs } from "./places.ts";
+import { makeCgroup, mountBpffs, namedCgroup, ownDirectory, removeCgroup, unmountBpffs } from "./places.ts";
 import type { UnclearedIndices } from "./pod-rows.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { answerStarts, listenForStarts, PodStarts } from "./pod-starts.ts";
@@ -85,11 +85,12 @@ export async function runKeeper(settings: KeeperSettings, options: KeeperOptions
   }
 }
 
-/** @throws when it is "auto" and no cgroup of pods is found, or several */
+/** @throws when no cgroup of pods is found, or several, and when the directory is not of cgroup v2 */
 function directoryOf(configured: string, log: KeeperLog): string {
-  if (configured !== "auto") return configured;
-  const path = foundPodsCgroup(podsCgroup(cgroupTexts(), cgroupReader));
-  log.info("found the pods' cgroup", { path });
+  const texts = cgroupTexts();
+  const path =
+    configured === "auto" ? foundPodsCgroup(podsCgroup(texts, cgroupReader)) : namedCgroup(configured, texts);
+  if (path !== configured) log.info("found the pods' cgroup", { path });
   return path;
 }
 

@@ -10,7 +10,7 @@ export type KeeperSettings = {
   /** `<stateDir>-keeper`: its own as well, and outlives a reboot. */
   readonly stateDirectory: string;
   readonly bpffs: string;
-  /** The directory above all pods, or "auto": the kubelet's is looked for at the start. */
+  /** The directory above all pods; "auto": the kubelet's is looked for at the start; "mounted": where cgroup v2 is mounted. */
   readonly podsCgroup: string;
   /** A heartbeat older than this counts as no agent. */
   readonly heartbeatLimitMs: number;

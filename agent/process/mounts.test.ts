@@ -16,6 +16,9 @@ test("mounts are found by type, with the directory's own name", () => {
   assert.deepEqual(mountsOf(mountinfo, "bpf"), ["/sys/fs/bpf", "/mnt/with blank"]);
   assert.equal(cgroup2Mount(mountinfo), "/sys/fs/cgroup/unified");
   assert.equal(cgroup2Mount(""), undefined);
+  const own =
+    "26 25 0:24 / /run/node/cgroup rw - cgroup2 cgroup2 rw\n25 30 0:24 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+  assert.equal(cgroup2Mount(own), "/sys/fs/cgroup", "the usual place, whatever is mounted first");
 });
 
 test("of two mounts on one directory the later one comes last, with its source", () => {

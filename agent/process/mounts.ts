@@ -31,5 +31,11 @@ export function parseMountinfo(text: string): Mount[] {
 export const mountsOf = (mountinfo: string, type: string): string[] =>
   parseMountinfo(mountinfo).flatMap((mount) => (mount.type === type ? [mount.point] : []));
 
-/** Where cgroup v2 is mounted, hybrid layouts included; undefined: nowhere. */
-export const cgroup2Mount = (mountinfo: string): string | undefined => mountsOf(mountinfo, "cgroup2")[0];
+/** Where systemd mounts cgroup v2 alone; beside version 1 it is at `unified` below, and the directory itself is a tmpfs. */
+const USUAL_CGROUPS = "/sys/fs/cgroup";
+
+/** Where cgroup v2 is mounted, hybrid layouts included: at the usual place, or else the first; undefined: nowhere. */
+export function cgroup2Mount(mountinfo: string): string | undefined {
+  const mounts = mountsOf(mountinfo, "cgroup2");
+  return mounts.includes(USUAL_CGROUPS) ? USUAL_CGROUPS : mounts[0];
+}

@@ -153,7 +153,7 @@ export const nodeSpec = object({
   /** What must outlive a reboot. The keeper has its own beside it, `<stateDir>-keeper`. */
   stateDir: optional(absolutePath, "/var/lib/orlop"),
   bpffs: optional(absolutePath, "/sys/fs/bpf"),
-  /** null: "auto" in a pod of Kubernetes, "/sys/fs/cgroup" elsewhere. */
+  /** null: "auto" in a pod of Kubernetes, where cgroup v2 is mounted elsewhere. */
   podsCgroup: optional(podsCgroup, null),
   /** Who says what the mesh is: files of this node, or the API server of a Kubernetes cluster. */
   source: optional(oneOf("file", "kubernetes"), "file"),
