@@ -246,6 +246,7 @@ void H2cExchange::LoseApplication(RequestOutcome outcome, Http1Refusal why) {
 }
 
 void H2cExchange::LoseCaller() {
+  if (is_served()) return Abandon();
   if (!caller_.ended()) Cut(NGHTTP2_CANCEL, RequestOutcome::kResetByDownstream);
 }
 
@@ -265,7 +266,10 @@ void H2cExchange::OnClosed(H2cHalf& half, uint32_t code) {
   }
   if (phase_ == Phase::kReplied || (code == NGHTTP2_NO_ERROR && caller_.finished())) {
     if (phase_ == Phase::kReplied) return End(NGHTTP2_NO_ERROR);
-    return EndIfDone();
+    EndIfDone();
+    // An application may answer early, and read the request later, or never. Its end never comes from a caller that broke off.
+    if (phase_ == Phase::kOpen && is_served()) caller_.ended() ? WatchMovement(kLeftOverMs) : Abandon();
+    return;
   }
   if (number_ == 0) number_ = owner_.OnRequestHead();
   // nghttp2 has found it wrong, or its caller has given it up.
@@ -281,7 +285,18 @@ void H2cExchange::EndIfDone() {
   End(NGHTTP2_NO_ERROR);
 }
 
+void H2cExchange::Abandon() {
+  Report(RequestOutcome::kAnswered, answered_us());
+  End(NGHTTP2_CANCEL);
+}
+
+void H2cExchange::WatchMovement(uint64_t ms) {
+  last_moved_ = moved();
+  services_.timers.Start(&deadline_, ms);
+}
+
 void H2cExchange::Stop(RequestOutcome outcome) {
+  if (is_served()) return Abandon();
   if (number_ == 0) number_ = owner_.OnRequestHead();
   Report(outcome, 0);
   End(NGHTTP2_CANCEL);
@@ -346,9 +361,9 @@ void H2cExchange::OnDeadline() {
   }
   // Nothing is due while the application thinks, or a caller has nothing to say: calls of gRPC may be silent for hours.
   const bool waits = caller_.waiting() > 0 || app_.waiting() > 0;
-  if (waits && moved() == last_moved_) return Cut(NGHTTP2_CANCEL, RequestOutcome::kTimeout);
-  last_moved_ = moved();
-  services_.timers.Start(&deadline_, kStalledMs);
+  const bool stalls = waits && moved() == last_moved_;
+  if (stalls) return is_served() ? Abandon() : Cut(NGHTTP2_CANCEL, RequestOutcome::kTimeout);
+  WatchMovement(is_served() ? kLeftOverMs : kStalledMs);
 }
 
 }  // namespace orlop

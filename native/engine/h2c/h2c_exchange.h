@@ -135,13 +135,21 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   uint32_t denied_code() const;
   void Report(RequestOutcome outcome, int32_t why, std::string_view message = {});
   void EndIfDone();
+  // The caller has all of the response, and its stream is over: nobody but the application has to do with the request any more.
+  bool is_served() const { return caller_.closed() && caller_.finished() && app_.ended(); }
+  // What the application has not taken of the request by now is not sent to it.
+  void Abandon();
   void End(uint32_t code);
   void CountHeld();
   void OnDeadline();
+  // Looks so much later whether anything has moved.
+  void WatchMovement(uint64_t ms);
   uint64_t moved() const { return caller_.gone_on() + app_.gone_on(); }
 
   // Payload that waits and does not move.
   static constexpr uint64_t kStalledMs = 300'000;
+  // The same where the caller is served.
+  static constexpr uint64_t kLeftOverMs = 10'000;
 
   const EngineServices& services_;
   Owner& owner_;
