@@ -10,6 +10,8 @@ export type Load = {
   readonly refused: number;
   /** Of those, without a `Retry-After` of a second or more. */
   readonly unsaid: number;
+  /** Answered 503 by an agent, since as many as may are under way. */
+  readonly overloaded: number;
   /** Everything else. */
   readonly other: number;
 };
@@ -18,23 +20,29 @@ const [host = "", port = "", path = "", lasts = "", connections = "", ...fields]
 const agent = new http.Agent({ keepAlive: true, maxSockets: Number(connections) });
 const headers = Object.fromEntries(fields.map((field) => field.split("=", 2)));
 
-const ask = (): Promise<{ readonly status: number; readonly retryAfter: number }> =>
+type Answered = { readonly status: number; readonly retryAfter: number; readonly isOverloaded: boolean };
+const lost: Answered = { status: 0, retryAfter: 0, isOverloaded: false };
+
+const ask = (): Promise<Answered> =>
   new Promise((resolve) => {
     const request = http.get({ host, port, path, headers, agent }, (response) => {
-      const answer = { status: response.statusCode ?? 0, retryAfter: Number(response.headers["retry-after"]) };
-      response.on("error", () => resolve({ status: 0, retryAfter: 0 }));
+      const { statusCode: status = 0, headers: said } = response;
+      const isOverloaded = status === 503 && said["x-envoy-overloaded"] === "true";
+      const answer = { status, retryAfter: Number(said["retry-after"]), isOverloaded };
+      response.on("error", () => resolve(lost));
       response.on("end", () => resolve(answer));
       response.resume();
     });
-    request.on("error", () => resolve({ status: 0, retryAfter: 0 }));
+    request.on("error", () => resolve(lost));
   });
 
 const began = performance.now();
-const seen = { admitted: 0, refused: 0, unsaid: 0, other: 0 };
+const seen = { admitted: 0, refused: 0, unsaid: 0, overloaded: 0, other: 0 };
 async function goOn(): Promise<void> {
   while (performance.now() - began < Number(lasts)) {
-    const { status, retryAfter } = await ask();
+    const { status, retryAfter, isOverloaded } = await ask();
     if (status === 200) seen.admitted += 1;
+    else if (isOverloaded) seen.overloaded += 1;
     else if (status !== 429) seen.other += 1;
     else seen.refused += 1;
     if (status === 429 && !(retryAfter >= 1)) seen.unsaid += 1;

@@ -44,6 +44,9 @@ export const accountsService = { ...serviceAddresses(2), port: 80 };
 export const greeterService = { ...serviceAddresses(5), port: 80 };
 /** In front of `ledger` and `books`, for the routes. */
 const backends = { ledger: serviceAddresses(3), books: serviceAddresses(4) } as const;
+/** `ledger` again, with few connections. */
+const narrow = serviceAddresses(6);
+export const narrowPool = { connections: 2, waiting: 3 } as const;
 
 /** Port 80 of its virtual addresses leads to port 8080 of `api`. */
 export const apiService = { ...serviceAddresses(1), port: 80 };
@@ -131,7 +134,7 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
 `,
-    ...(hasHttp(cluster) ? [readers(state), ...accounts(state), ...greeter, breaker, ...limits(state)] : []),
+    ...(hasHttp(cluster) ? [readers(state), ...accounts(state), ...greeter, breaker, pool, ...limits(state)] : []),
   ];
   return documents.join("---\n");
 }
@@ -154,6 +157,7 @@ spec:
 const accounts = ({ fault }: Pick<MeshState, "fault">): readonly string[] => [
   httpService("accounts", accountsService, "accounts"),
   ...Object.entries(backends).map(([app, addresses]) => httpService(`accounts-${app}`, addresses, app)),
+  httpService("accounts-narrow", narrow, "ledger"),
   `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: accounts, namespace: demo, annotations: {${fault === null ? "" : `orlop.dev/fault: '${JSON.stringify(fault)}'`}}}
@@ -165,6 +169,8 @@ spec:
       backendRefs: [{name: accounts-ledger, port: 80}]
     - matches: [{path: {type: Exact, value: /accounts/broken}}]
       backendRefs: [{name: accounts-ledger, port: 80}]
+    - matches: [{path: {type: Exact, value: /accounts/slow}}]
+      backendRefs: [{name: accounts-narrow, port: 80}]
     - matches: [{path: {type: Exact, value: /accounts/mirrored}}]
       filters: [{type: RequestMirror, requestMirror: {backendRef: {name: accounts-books, port: 80}}}]
       backendRefs: [{name: accounts-ledger, port: 80}]
@@ -199,6 +205,18 @@ spec:
   host: accounts-ledger
   trafficPolicy:
     outlierDetection: {consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100}
+`;
+
+/** What finds neither a connection nor room to wait for it is refused at once. */
+const pool = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: accounts-narrow, namespace: demo}
+spec:
+  host: accounts-narrow
+  trafficPolicy:
+    connectionPool:
+      tcp: {maxConnections: ${narrowPool.connections}}
+      http: {http1MaxPendingRequests: ${narrowPool.waiting}}
 `;
 
 function httpService(name: string, { ip4, ip6 }: Addresses, app: string): string {

@@ -5,7 +5,7 @@ import type { Heard } from "../app/http-caller.ts";
 import { Client } from "../app/http-client.ts";
 import type { Load } from "../app/http-load.ts";
 import { type DemoBox, expect } from "../mesh/mesh-box.ts";
-import { accountsService, greeterService, httpPort } from "../mesh/mesh-file.ts";
+import { accountsService, greeterService, httpPort, narrowPool } from "../mesh/mesh-file.ts";
 import { until } from "../mesh/mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
 
@@ -20,6 +20,13 @@ const FEWEST = 10;
 const MOST = 70;
 /** Of so many requests a half is 50 ± 5. */
 const FAULTY = 100;
+
+type LoadAsked = {
+  readonly path: string;
+  readonly lastsMs: number;
+  readonly connections: number;
+  readonly header?: readonly string[];
+};
 
 const toAccounts = (box: DemoBox): Client =>
   new Client(box.pod("web"), { host: accountsService.ip4, port: accountsService.port });
@@ -165,15 +172,33 @@ async function limited(box: DemoBox): Promise<string> {
   return `429 for web behind ${LIMIT} requests of a minute, while batch is answered`;
 }
 
+/** Many callers at once in a pod. */
+async function loadOf(box: DemoBox, { path, lastsMs, connections, header = [] }: LoadAsked): Promise<Load> {
+  const words = [accountsService.ip4, accountsService.port, path, lastsMs, connections, ...header].map(String);
+  const { stdout, stderr } = await box.pod("web").run([process.execPath, httpLoad, ...words], START_MS + lastsMs);
+  expect(stderr, "a caller without errors", stderr === "");
+  return JSON.parse(stdout) as Load;
+}
+
+/** A slow endpoint keeps as many waiting as its rule says, and nobody else. */
+async function pooled(box: DemoBox): Promise<string> {
+  const { connections, waiting } = narrowPool;
+  const seen = await loadOf(box, { path: "/accounts/slow", lastsMs: 100, connections: 12 });
+  const { admitted, overloaded, refused, other } = seen;
+  expect(seen, `${connections + waiting} to be served at least`, admitted >= connections + waiting);
+  expect(seen, "others to be refused", overloaded > 0 && refused + other === 0);
+  const direct = new Client(box.pod("web"), { host: box.pod("ledger").ip4, port: httpPort });
+  const { most } = JSON.parse((await direct.ask("GET", "/accounts/9")).body ?? "{}") as { readonly most?: number };
+  direct.end();
+  expect(most, `${connections} requests at once at ledger`, most === connections);
+  return `of ${admitted + overloaded} requests of 12 callers ${admitted} were served, ${connections} at once and ${waiting} waiting; ${overloaded} at once 503, x-envoy-overloaded`;
+}
+
 /** The bound holds however slow the machine is: the caller measures a time that is longer than the limit's. */
 async function manyASecond(box: DemoBox): Promise<string> {
   const [RATE, BURST, LASTS_MS, CONNECTIONS] = [100, 20, 3_000, 16];
-  const load = async (lastsMs: number): Promise<Load> => {
-    const words = [accountsService.ip4, accountsService.port, PATH, lastsMs, CONNECTIONS, "x-tester=yes"].map(String);
-    const { stdout, stderr } = await box.pod("web").run([process.execPath, httpLoad, ...words], START_MS + lastsMs);
-    expect(stderr, "a caller without errors", stderr === "");
-    return JSON.parse(stdout) as Load;
-  };
+  const load = (lastsMs: number): Promise<Load> =>
+    loadOf(box, { path: PATH, lastsMs, connections: CONNECTIONS, header: ["x-tester=yes"] });
   let seen: Load | undefined;
   await box.with({ limit: { requests: RATE, per: "second", burst: BURST } }, async () => {
     await until("the limit", 20_000, async () => ((await load(500)).refused > 0 ? true : undefined));
@@ -193,6 +218,7 @@ export const routeScenarios: readonly Scenario[] = [
   { name: "call of gRPC, by its method", run: byMethod },
   { name: "retry that hides a tenth of failures", run: hidden },
   { name: "breaker that opens and probes", run: broken },
+  { name: "connections to a slow endpoint, and who may wait for them", run: pooled },
   { name: "mirror to another Service", run: mirrored },
   { name: "fault for half of the requests, until it expires", run: faulty },
   { name: "limit of requests, by caller", run: limited },
