@@ -6,7 +6,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { newRequest, signLeaf } from "../identity/csr.ts";
+import { newRequest } from "../identity/csr.ts";
+import { signLeaf } from "../identity/foreign-request.ts";
 import { CERTIFICATE, KEY, newRootData, ROOTS, readRoot } from "./root.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-root-"));

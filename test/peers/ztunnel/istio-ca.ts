@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import { buffer } from "node:stream/consumers";
 import * as x509 from "@peculiar/x509";
-import { type Issuer, signLeaf } from "../../../agent/identity/csr.ts";
+import type { Issuer } from "../../../agent/identity/csr.ts";
+import { signLeaf } from "../../../agent/identity/foreign-request.ts";
 import { fieldsOf, grpcMessage, stringField } from "./protobuf.ts";
 
 const PATH = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
@@ -21,7 +22,7 @@ const LONGEST_SECONDS = 86_400;
 const [host = "", port = "0", rootFile = "", rootKey = "", certificate = "", key = ""] = process.argv.slice(2);
 const rootPem = readFileSync(rootFile, "utf8");
 const authority: Issuer = {
-  certificate: new x509.X509Certificate(new X509Certificate(rootPem).raw),
+  certificate: new X509Certificate(rootPem),
   key: await webcrypto.subtle.importKey(
     "pkcs8",
     createPrivateKey(readFileSync(rootKey)).export({ type: "pkcs8", format: "der" }),
