@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { canonicalEscapes, canonicalHost, canonicalPath, type PathAmbiguity } from "./canonical.ts";
+import { canonicalEscapes, canonicalHost, canonicalPath, decodedPath, type PathAmbiguity } from "./canonical.ts";
 
 test("a path is decoded as far as no application differs, and read as it may be read", () => {
   const cases: readonly (readonly [string, readonly string[]])[] = [
@@ -71,4 +71,10 @@ test("what is no host is ambiguous", () => {
 
 test("the text of a rule is decoded as a path is", () => {
   assert.equal(canonicalEscapes("/%7Euser%2f%e9%"), "/~user%2F%E9%");
+});
+
+test("a path as an application decodes it: what the path of a request cannot have stays as it is", () => {
+  assert.equal(decodedPath("/a%3ab%20%28c%29%c3%a9"), "/a:b (c)\u00c3\u00a9");
+  assert.equal(decodedPath("/caf\u00e9"), decodedPath("/caf%C3%A9"));
+  assert.equal(decodedPath("/a%2fb%5cc%25%00%7f%"), "/a%2Fb%5Cc%25%00%7F%");
 });

@@ -47,6 +47,22 @@ export function canonicalEscapes(text: string): string {
   });
 }
 
+const aboveAscii = /[\u0080-\uffff]/;
+/** What is never decoded: in a request it is ambiguous, or begins another escape. */
+const kept = /^%(?:2F|5C|25|[01].|7F)$/;
+
+/**
+ * The text as an application reads it that decodes the path before it looks for a handler: `/a:b` of `/a%3Ab`. RFC 3986 section 2.2 keeps the two
+ * apart, and nearly all applications do not. Characters above ASCII are bytes of UTF-8.
+ */
+export function decodedPath(text: string): string {
+  const bytes = aboveAscii.test(text) ? Buffer.from(text, "utf8").toString("latin1") : text;
+  if (!bytes.includes("%")) return bytes;
+  return canonicalEscapes(bytes).replace(escapes, (escaped) =>
+    kept.test(escaped) ? escaped : String.fromCharCode(Number.parseInt(escaped.slice(1), 16)),
+  );
+}
+
 /**
  * @param path of the request's target, without its query. `*` (OPTIONS) stays as it is.
  * @returns readings: the canonical path first, which is also what is to be forwarded; then the path without its ;parameters and

@@ -7,14 +7,19 @@ type Segment = string | null;
 /**
  * Rules as Istio's (security.istio.io/v1 Operation.paths, envoy:source/extensions/path/uri_template_lib): a template begins with a
  * slash, an operator fills its segment, `{**}` is the last operator; literal segments may follow it.
- * @returns whether a canonical path matches; undefined: the text is no such template, so nobody can say what it matches.
+ * @param form of the texts between the operators; default: canonical
+ * @returns whether a path of that form matches; undefined: the text is no such template, so nobody can say what it matches.
  */
-export function pathTemplate(written: string): ((path: string) => boolean) | undefined {
+export function pathTemplate(
+  written: string,
+  form: (text: string) => string = canonicalEscapes,
+): ((path: string) => boolean) | undefined {
   const [before, ...segments] = written.split("/");
   if (before !== "" || segments.length === 0) return undefined;
   const open = segments.indexOf("{**}");
-  const head = (open < 0 ? segments : segments.slice(0, open)).map(segmentOf);
-  const tail = open < 0 ? [] : segments.slice(open + 1).map(segmentOf);
+  const read = (segment: string): Segment | undefined => segmentOf(segment, form);
+  const head = (open < 0 ? segments : segments.slice(0, open)).map(read);
+  const tail = open < 0 ? [] : segments.slice(open + 1).map(read);
   if (head.includes(undefined) || !tail.every(isText)) return undefined;
   const first = head.filter((segment) => segment !== undefined);
   if (open < 0) return (path) => endOf(first, path) === path.length;
@@ -26,9 +31,9 @@ export function pathTemplate(written: string): ((path: string) => boolean) | und
 }
 
 /** @returns undefined: the segment has an operator beside other text, or an unknown operator */
-function segmentOf(written: string): Segment | undefined {
+function segmentOf(written: string, form: (text: string) => string): Segment | undefined {
   if (written === "{*}") return null;
-  return /[{}*]/.test(written) ? undefined : canonicalEscapes(written);
+  return /[{}*]/.test(written) ? undefined : form(written);
 }
 
 function isText(segment: Segment | undefined): boolean {

@@ -1,4 +1,5 @@
 // 9 · any thread · a LimitPolicy made ready to be judged by: which requests count, in which bucket, at which rate. Pure.
+import { decodedPath } from "../l7/canonical.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { LimitKeyPart, LimitPolicy } from "../mesh/limit-policy.ts";
@@ -83,7 +84,7 @@ function partText(part: LimitKeyPart, { security, sourceIdentity, request }: Con
       return request.method;
     case "path":
       // Each spelling of an ambiguous path would be a key of its own.
-      return request.path.ambiguity === null ? request.path.text : "";
+      return request.path.ambiguity === null ? decodedPath(request.path.text) : "";
     case "header":
       return request.header(part.name).join(",");
   }

@@ -147,6 +147,26 @@ test("a header that is sent twice: a DENY by any value or the joined form, an AL
   }
 });
 
+test("a path in other escapes: a DENY takes it, an ALLOW asks for the path as it is written", () => {
+  const cases: readonly (readonly [PathMatch, string, string, string])[] = [
+    [text("*:delete"), "/things/1%3Adelete", "D", "D"],
+    [text("*:delete"), "/things/1:delete", "AD", ""],
+    [text("/a%3Ab"), "/a:b", "D", "D"],
+    [text("/a(b*"), "/a%28b/c", "D", "D"],
+    [text("/caf\u00e9"), "/caf%C3%A9", "D", "D"],
+    [text("/a b"), "/a%20b", "D", "D"],
+    [template("/a(b/{*}"), "/a%28b/c", "D", "D"],
+    [text("/a%2Fb"), "/a/b", "", "AD"],
+  ];
+  for (const [path, target, wanted, wantedNot] of cases) {
+    const read = request({ target });
+    const is = rule({ operations: [operation({ paths: [path] })] });
+    const not = rule({ operations: [operation({ notPaths: [path] })] });
+    assert.equal(matching(is, read), wanted, target);
+    assert.equal(matching(not, read), wantedNot, `not ${target}`);
+  }
+});
+
 test("a name with another sign: a DENY takes it, an ALLOW asks for the name itself and for nothing else beside it", () => {
   const of = (fields: Parameters<typeof condition>[1]): Rule =>
     rule({

@@ -1,5 +1,5 @@
 // 9 · any thread · each field of a rule that a request shows as one check, made once per policy. Pure.
-import { canonicalEscapes, canonicalHost } from "../l7/canonical.ts";
+import { canonicalEscapes, canonicalHost, decodedPath } from "../l7/canonical.ts";
 import { pathTemplate } from "../l7/path-template.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import type { PathMatch, StringMatch } from "../mesh/policies.ts";
@@ -87,13 +87,13 @@ export function canonicalHostMatch(match: StringMatch): StringMatch {
 }
 
 /**
- * Any of `paths` on a canonical path.
+ * Any of `paths` on a path of this form.
  * @throws when a template cannot be read: such a list is nobody's to judge (`hiddenFields`).
  */
-export function pathTest(paths: readonly PathMatch[]): TextTest {
+export function pathTest(paths: readonly PathMatch[], form: (text: string) => string = canonicalEscapes): TextTest {
   return anyTest([
-    anyOf(paths.flatMap((match) => (match.kind === "template" ? [] : [canonicalPathMatch(match)]))),
-    ...paths.flatMap((match) => (match.kind === "template" ? [templateTest(match.value)] : [])),
+    anyOf(paths.flatMap((match) => (match.kind === "template" ? [] : [matchOfForm(match, form)]))),
+    ...paths.flatMap((match) => (match.kind === "template" ? [templateTest(match.value, form)] : [])),
   ]);
 }
 
@@ -101,21 +101,25 @@ export function pathTest(paths: readonly PathMatch[]): TextTest {
 export function pathCheck(field: string, paths: readonly PathMatch[], options: RequestCheckOptions): RuleCheck {
   const test = pathTest(paths);
   const isAny = isWide(options);
+  // Of most rules and most requests both forms are the same.
+  const decodes = isAny && paths.some((match) => match.kind !== "presence" && decodedPath(match.value) !== match.value);
+  const decodedTest = isAny ? pathTest(paths, decodedPath) : test;
+  const testAny: TextTest = (path) => test(path) || ((decodes || path.includes("%")) && decodedTest(decodedPath(path)));
   return requestCheck(field, paths, options, {
     text: "path",
     match: ({ path: { readings } }) =>
-      readings.length === 0 ? null : isAny ? readings.some(test) : readings.every(test),
+      readings.length === 0 ? null : isAny ? readings.some(testAny) : readings.every(test),
     got: ({ path: { text, ambiguity } }) =>
       ambiguity === null ? shown(text) : `an ambiguous path (${ambiguity}): ${shown(text)}`,
   });
 }
 
-function canonicalPathMatch(match: StringMatch): StringMatch {
-  return match.kind === "presence" ? match : { kind: match.kind, value: canonicalEscapes(match.value) };
+function matchOfForm(match: StringMatch, form: (text: string) => string): StringMatch {
+  return match.kind === "presence" ? match : { kind: match.kind, value: form(match.value) };
 }
 
-function templateTest(template: string): TextTest {
-  const test = pathTemplate(template);
+function templateTest(template: string, form: (text: string) => string): TextTest {
+  const test = pathTemplate(template, form);
   if (test === undefined) throw new Error(`${template} is no template of a path`);
   return test;
 }

@@ -1,4 +1,5 @@
 // any thread · a list of rules by what a request must show for them: of a long list a request costs the few that can be about it. Pure.
+import { decodedPath } from "../l7/canonical.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import { HeaderLists } from "./header-lists.ts";
@@ -48,7 +49,7 @@ export class RequestIndex<R extends CompiledRule> {
   about({ path, host, header }: RequestFacts, lists: Rules<R>[]): void {
     if (this.#others.length > 0) lists.push(this.#others);
     if (this.#ofPath.length > 0) {
-      if (path.ambiguity === null) for (const reading of path.readings) this.#aboutPath(reading, lists);
+      if (path.ambiguity === null) for (const reading of path.readings) this.#aboutReading(reading, lists);
       else if (this.#ambiguous === "matches") lists.push(this.#ofPath);
     }
     if (this.#ofHost.length > 0) {
@@ -56,6 +57,11 @@ export class RequestIndex<R extends CompiledRule> {
       else if (this.#ambiguous === "matches") lists.push(this.#ofHost);
     }
     this.#byHeaders.each(header, (rules) => add(rules, lists));
+  }
+
+  #aboutReading(path: string, lists: Rules<R>[]): void {
+    this.#aboutPath(path, lists);
+    if (path.includes("%")) this.#aboutPath(decodedPath(path), lists);
   }
 
   #aboutPath(path: string, lists: Rules<R>[]): void {

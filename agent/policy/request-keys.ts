@@ -1,5 +1,5 @@
 // any thread · texts of which a request must show one for a rule to hold, so that rules can be looked up by what a request shows. Pure.
-import { canonicalEscapes } from "../l7/canonical.ts";
+import { canonicalEscapes, decodedPath } from "../l7/canonical.ts";
 import type { Condition, Operation, PathMatch, Rule, StringMatch } from "../mesh/policies.ts";
 import { headerOf, isReadable } from "./l4-view.ts";
 import { canonicalHostMatch } from "./request-checks.ts";
@@ -24,13 +24,14 @@ export type RequestKeys = Readonly<Record<RequestKeyKind, readonly string[] | nu
 /** Keys under which request-index.ts files the rule: a request can meet the rule only if it has some key of each list that is not null. */
 export function requestKeys({ operations, when }: Rule): RequestKeys {
   const header = (keyOf: HeaderKeyOf) => headerKeys(when, keyOf);
-  const path = (keyOf: KeyOf) => keysOf(operations, ({ paths }) => (paths.every(isReadable) ? paths : []), keyOf);
-  const host = (keyOf: KeyOf) => keysOf(operations, ({ hosts }) => hosts.map(canonicalHostMatch), keyOf);
+  const pathsOf = ({ paths }: Operation) => (paths.every(isReadable) ? paths : []);
+  const path = (keyOf: KeyOf) => keysOf(operations, pathsOf, pathForms, keyOf);
+  const host = (keyOf: KeyOf) => keysOf(operations, ({ hosts }) => hosts.map(canonicalHostMatch), hostForms, keyOf);
   return {
-    path: path((match) => segmentsOfMatch(match)),
-    pathEnd: path((match) => endOfMatch(match, canonicalEscapes)),
+    path: path(segmentsOfMatch),
+    pathEnd: path(endOfMatch),
     host: host((match) => (match.kind === "exact" ? match.value : null)),
-    hostEnd: host((match) => endOfMatch(match, (text) => text)),
+    hostEnd: host(endOfMatch),
     header: header((name, match) => (match.kind === "exact" ? headerKey(name, match.value) : null)),
     headerBegin: header((name, match) => {
       const begin = match.kind === "exact" || match.kind === "prefix" ? match.value : "";
@@ -38,7 +39,7 @@ export function requestKeys({ operations, when }: Rule): RequestKeys {
       return length === undefined ? null : headerPartKey(name, begin.slice(0, length));
     }),
     headerEnd: header((name, match) => {
-      const end = endOfMatch(match, (text) => text);
+      const end = endOfMatch(match, asIs);
       return end === null ? null : headerPartKey(name, end);
     }),
   };
@@ -73,12 +74,19 @@ export function headerNameIn(key: string): string {
   return key.slice(0, key.indexOf(":"));
 }
 
-type KeyOf = (match: PathMatch) => string | null;
+type Form = (text: string) => string;
+type KeyOf = (match: PathMatch, form: Form) => string | null;
+
+const asIs: Form = (text) => text;
+/** Paths are compared in both forms (`pathCheck`), and looked up by both. */
+const pathForms: readonly Form[] = [canonicalEscapes, decodedPath];
+const hostForms: readonly Form[] = [asIs];
 
 /** An operation without the list, or a match without a key, takes what has no key. */
 function keysOf(
   operations: readonly Operation[],
   listOf: (operation: Operation) => readonly PathMatch[],
+  forms: readonly Form[],
   keyOf: KeyOf,
 ): readonly string[] | null {
   if (operations.length === 0) return null;
@@ -86,11 +94,12 @@ function keysOf(
   for (const operation of operations) {
     const list = listOf(operation);
     if (list.length === 0) return null;
-    for (const match of list) {
-      const key = keyOf(match);
-      if (key === null) return null;
-      keys.add(key);
-    }
+    for (const match of list)
+      for (const form of forms) {
+        const key = keyOf(match, form);
+        if (key === null) return null;
+        keys.add(key);
+      }
   }
   return [...keys];
 }
@@ -112,9 +121,9 @@ export function segmentsOf(beginning: string): number {
 }
 
 /** The first whole segments that every path has which the match takes. */
-function segmentsOfMatch(match: PathMatch): string | null {
+function segmentsOfMatch(match: PathMatch, form: Form): string | null {
   if (match.kind === "presence" || match.kind === "suffix") return null;
-  const value = canonicalEscapes(match.value);
+  const value = form(match.value);
   if (match.kind === "exact") return lastBeginning(value);
   // What is behind the last slash before an operator or a star is no whole segment.
   const open = match.kind === "template" ? value.indexOf("{") : value.length;
@@ -130,9 +139,9 @@ function lastBeginning(path: string): string {
   return last;
 }
 
-function endOfMatch(match: PathMatch | StringMatch, canonical: (text: string) => string): string | null {
+function endOfMatch(match: PathMatch | StringMatch, form: Form): string | null {
   if (match.kind !== "exact" && match.kind !== "suffix") return null;
-  const value = canonical(match.value);
+  const value = form(match.value);
   const length = longestOf(value);
   return length === undefined ? null : value.slice(-length);
 }

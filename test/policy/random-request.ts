@@ -21,6 +21,7 @@ const hosts = [
 const malformedHosts = ["", "a@api", "api..prod", "api:x", "api:99999", ".", "[::1", "[10.0.0.1]", "é"];
 const paths = [
   ...["/", "/a", "/a/b", "/a/b/c", "/a/c/b", "/admin", "/admin/x", "/Admin", "/a.png", "/ab", "/caf%c3%a9", "/a%2Cb"],
+  ...["/a:b", "/a%3Ab", "/a%3ab", "/caf\u00e9", "/a b", "/a%20b", "/a(b", "/a%28b/c"],
   ...["/a/", "/a/b/", "/admin/", "/%61dmin", "/a%62", "/admin;v=1", "/a;v/b", "/a;v/b/", "/a%3Bv", "/;v", "/a/;v", "*"],
 ];
 const ambiguousPaths = [
@@ -54,12 +55,25 @@ const pieces = [
   "%25",
   "61",
   "%3b",
+  "%3A",
+  ":",
   "%c3",
   "%e0",
   "%80",
   "\\",
 ];
-const templates = ["/a/{*}", "/{*}", "/{**}", "/a/{**}", "/a/{**}/b", "/{*}/b", "/{*}/{*}", "/a/{*}/"];
+const templates = [
+  "/a%28b/{*}",
+  "/a(b/{**}",
+  "/a/{*}",
+  "/{*}",
+  "/{**}",
+  "/a/{**}",
+  "/a/{**}/b",
+  "/{*}/b",
+  "/{*}/{*}",
+  "/a/{*}/",
+];
 const badTemplates = ["/{x}", "/a/{x}", "/a{*}", "/{**}/{*}", "{*}"];
 const headerNames = ["x-role", "x-role", "X-Role", "x-tenant", "x_role", "x.tenant"];
 const headerValues = ["admin", "admin", "guest", "a", "b", "a,b", "admin-evil", ""];

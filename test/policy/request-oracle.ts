@@ -71,7 +71,11 @@ function fieldMatches(
   const meant = pathMeanings(target.split("?")[0] ?? "");
   if (meant === undefined) return "unclear";
   const matches = (text: string): boolean => values.some((match) => pathMatches(match, text));
-  return (generous ? meant.some(matches) : meant.every(matches)) ? "yes" : "no";
+  // An application may decode the path before it looks for a handler.
+  const decodedMatches = (text: string): boolean =>
+    values.some((match) => match.kind !== "presence" && pathMatches(match, whollyDecoded(text), whollyDecoded));
+  const generously = (text: string): boolean => matches(text) || decodedMatches(text);
+  return (generous ? meant.some(generously) : meant.every(matches)) ? "yes" : "no";
 }
 
 /** The header that the condition is about, and whether it holds; undefined: no request shows what it is about. */
@@ -115,12 +119,24 @@ function textMatches(match: PathMatch, text: string): boolean {
   return text === match.value;
 }
 
-function pathMatches(match: PathMatch, text: string): boolean {
+/** Each escape is its byte, but those that no clear path has, and those of `%`. */
+function whollyDecoded(text: string): string {
+  let bytes = "";
+  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
+  const parts = decoded(bytes).split(/(%[0-9A-F]{2})/);
+  const byteOf = (part: string): string => {
+    const byte = Number.parseInt(part.slice(1), 16);
+    return byte < 0x20 || [0x25, 0x2f, 0x5c, 0x7f].includes(byte) ? part : String.fromCharCode(byte);
+  };
+  return parts.map((part, at) => (at % 2 === 1 ? byteOf(part) : part)).join("");
+}
+
+function pathMatches(match: PathMatch, text: string, form: (part: string) => string = decoded): boolean {
   if (match.kind === "presence") return textMatches(match, text);
-  if (match.kind !== "template") return textMatches({ ...match, value: decoded(match.value) }, text);
+  if (match.kind !== "template") return textMatches({ ...match, value: form(match.value) }, text);
   const parts = match.value.split("/").map((part) => {
     if (part === "{*}") return "[^/]+";
-    return part === "{**}" ? "(?:.*)" : decoded(part).replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    return part === "{**}" ? "(?:.*)" : form(part).replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   });
   return new RegExp(`^${parts.join("/")}$`).test(text);
 }
