@@ -228,7 +228,10 @@ describe("the keeper", { concurrency: 1 }, () => {
     const comeAndGo = async (failDirect: boolean) => {
       const again = await agent.client.prepare(uid, [address]);
       await agent.client.capture(ref(again.podIdx), failDirect);
-      for (const fd of await agent.client.sockets(ref(again.podIdx), "out4", 4)) closeSync(fd);
+      for (const kind of ["out4", "local4"] as const) {
+        for (const fd of await agent.client.sockets(ref(again.podIdx), kind, 4)) closeSync(fd);
+      }
+      assert.ok(rule(), "it came with the sockets to dial an application with");
       await agent.client.release(ref(again.podIdx));
       for (const { fd } of again.listeners) closeSync(fd);
     };
