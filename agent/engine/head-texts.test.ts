@@ -62,3 +62,15 @@ test("other words at the same place take it, and are not taken for those before"
   assert.deepEqual(partsOf(later), partsOf(first));
   assert.notEqual(later, first);
 });
+
+test("words that differ from those before in any single byte are other words", () => {
+  const texts = new HeadTexts(bytes);
+  for (let length = 1; length <= 256; length += 1) {
+    const word = "w".repeat(length);
+    for (let at = 0; at < length; at += 1) {
+      const other = `${word.slice(0, at)}\xff${word.slice(at + 1)}`;
+      assert.equal(read(texts, ["", other, ""]).target, other);
+      assert.equal(read(texts, ["", word, ""]).target, word);
+    }
+  }
+});
