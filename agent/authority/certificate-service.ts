@@ -1,7 +1,7 @@
 // main thread · one request for a certificate, from the token to the signature: who asks, from which node, whether that node has a pod of
 // the asked account, and how long the certificate may live. Whatever is missing refuses.
 import type { CertificateRequest } from "../identity/certificate-messages.ts";
-import { readRequest, signLeaf } from "../identity/foreign-request.ts";
+import { readRequest, signLeaf } from "../identity/csr.ts";
 import { parseSpiffeId } from "../mesh/spiffe-id.ts";
 import { callerOf, nodeOf, podFor } from "./caller.ts";
 import type { ClusterApi } from "./cluster.ts";

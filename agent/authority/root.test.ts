@@ -6,8 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { newRequest } from "../identity/csr.ts";
-import { signLeaf } from "../identity/foreign-request.ts";
+import { newRequest, signLeaf } from "../identity/csr.ts";
 import { CERTIFICATE, KEY, newRootData, ROOTS, readRoot } from "./root.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-root-"));

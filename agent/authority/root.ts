@@ -1,7 +1,7 @@
 // main thread · the root's key and certificates as the Secret has them: read into an issuer, or made anew. Keys are bytes that are
 // overwritten; base64 of the API server's JSON is a string that the garbage collector takes.
 import { X509Certificate } from "node:crypto";
-import { certifyLeaf, type Issuer, newRequest, newRootPem, readAuthority } from "../identity/csr.ts";
+import { type Issuer, newRequest, newRootPem, readAuthority, signLeaf } from "../identity/csr.ts";
 import { checkChain } from "../identity/issued-chain.ts";
 import { rootsIn } from "../identity/root-bundle.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
@@ -90,10 +90,10 @@ async function tried(
   nowMs: number,
 ): Promise<SigningRoot> {
   const identity = spiffeId(trustDomain, "orlop-system", "orlop-control");
-  const { key, publicKey } = await newRequest(identity.text);
+  const { key, csrPem, publicKey } = await newRequest(identity.text);
   key.wipe();
   const life = { notBefore: new Date(nowMs - 1_000), notAfter: new Date(nowMs + 60_000) };
-  const leaf = await certifyLeaf(issuer, { publicKey, spiffeText: identity.text, ...life });
+  const leaf = await signLeaf(issuer, { csrPem, spiffeText: identity.text, ...life });
   const intermediates = issuer.selfSigned ? [] : certificates;
   const answer = [leaf, ...intermediates];
   for (const { pem, fingerprint } of named) {

@@ -14,8 +14,7 @@ import {
   decodeCertificateRequest,
   encodeCertificateAnswer,
 } from "./certificate-messages.ts";
-import { type Issuer, newRootPem, newServerCertificate, readAuthority } from "./csr.ts";
-import { signLeaf } from "./foreign-request.ts";
+import { type Issuer, newRootPem, newServerCertificate, readAuthority, signLeaf } from "./csr.ts";
 import { frameGrpcMessage, type GrpcCode, grpcCodes, onlyGrpcMessage } from "./grpc-message.ts";
 
 const DAY_MS = 86_400_000;

@@ -10,7 +10,7 @@ export async function signAnyone(issuer: Issuer, csrPem: string, spiffeText: str
   const leaf = await x509.X509CertificateGenerator.create(
     {
       serialNumber: "01",
-      issuer: new x509.X509Certificate(issuer.certificate.raw).subjectName,
+      issuer: issuer.certificate.subjectName,
       notBefore: new Date(Date.now() - 60_000),
       notAfter: new Date(Date.now() + 600_000),
       signingKey: issuer.key,

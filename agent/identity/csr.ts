@@ -1,20 +1,11 @@
-// main thread · key pairs with their requests, roots, leaves and an authority's own server: what is in each; written-certificate.ts has the form.
-import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+// main thread · key pairs, PKCS#10 requests, and the embedded authority's certificates. The only X.509 library import; loaded late (90 ms).
+import "reflect-metadata";
+import { createPrivateKey, createPublicKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+import * as x509 from "@peculiar/x509";
 import { Secret } from "./secret.ts";
-import {
-  altNames,
-  authorityUses,
-  certificatePem,
-  emptyName,
-  issuersKey,
-  type Life,
-  leafUses,
-  nameOf,
-  ownKey,
-  requestPem,
-  type Signer,
-  subjectOf,
-} from "./written-certificate.ts";
+
+x509.cryptoProvider.set(webcrypto);
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
@@ -31,37 +22,73 @@ export type KeyAndRequest = {
  * (docs/reference/hbone.md#certificate-requests).
  */
 export async function newRequest(spiffeText: string): Promise<KeyAndRequest> {
-  const { keys, publicKey } = await newKeys();
-  const csrPem = await requestPem(publicKey, [altNames([{ uri: spiffeText }], true)], keys.privateKey);
-  const key = new Secret(new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)));
-  return { key, csrPem, publicKey };
-}
-
-/** @returns the pair, and the public key as SubjectPublicKeyInfo DER */
-async function newKeys() {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  return { keys, publicKey: new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey)) };
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [new x509.SubjectAlternativeNameExtension([{ type: "url", value: spiffeText }], true)],
+  });
+  const key = new Secret(new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)));
+  const publicKey = new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey));
+  return { key, csrPem: request.toString("pem"), publicKey };
 }
 
-export type Issuer = Signer & { readonly selfSigned: boolean };
+/**
+ * What key a request is of, such as "ECDSA P-256", and the names that it asks for.
+ * @throws Error when it is no request
+ */
+export function readRequest(csrPem: string): { readonly key: string; readonly names: readonly string[] } {
+  const request = new x509.Pkcs10CertificateRequest(csrPem);
+  const { asymmetricKeyType = "", asymmetricKeyDetails } = createPublicKey({
+    ...{ key: Buffer.from(request.publicKey.rawData), format: "der", type: "spki" },
+  });
+  const curve = asymmetricKeyDetails?.namedCurve ?? "";
+  const known: Readonly<Record<string, string>> = { prime256v1: "ECDSA P-256", secp384r1: "ECDSA P-384" };
+  const key = asymmetricKeyType === "ec" ? (known[curve] ?? `ECDSA ${curve}`) : asymmetricKeyType;
+  return { key, names: namesOf(request).map(({ type, value }) => (type === "url" ? value : `${type} ${value}`)) };
+}
 
-export type LeafOfKey = Life & {
-  /** SubjectPublicKeyInfo DER. */
-  readonly publicKey: Uint8Array;
-  readonly spiffeText: string;
+export type Issuer = {
+  readonly key: webcrypto.CryptoKey;
+  readonly certificate: x509.X509Certificate;
+  readonly selfSigned: boolean;
 };
 
-/** The leaf of a workload, PEM. That the key is the workload's the caller knows. */
-export function certifyLeaf(authority: Issuer, { publicKey, spiffeText, ...life }: LeafOfKey): Promise<string> {
-  const { certificate, key } = authority;
-  // RFC 5280 §4.2.1.6: the name is critical, because the subject is empty.
-  const name = altNames([{ uri: spiffeText }], true);
-  const keysOf = [issuersKey(certificate), ownKey(publicKey)];
-  const parties = { issuer: subjectOf(certificate), subject: emptyName, publicKey };
-  return certificatePem(
-    { ...life, ...parties, serial: newSerial(), extensions: [name, ...leafUses("both"), ...keysOf] },
-    key,
-  );
+export type LeafOptions = {
+  readonly csrPem: string;
+  /** The one identity the request must name, and the certificate will. */
+  readonly spiffeText: string;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+};
+
+/** @throws Error when the request is not signed by its own key or names anything but `spiffeText`. */
+export async function signLeaf(authority: Issuer, options: LeafOptions): Promise<string> {
+  const request = new x509.Pkcs10CertificateRequest(options.csrPem);
+  if (!(await request.verify())) throw new Error("the request is not signed by its own key");
+  const names = namesOf(request);
+  if (names.length !== 1 || names[0]?.type !== "url" || names[0].value !== options.spiffeText) {
+    throw new Error(`the request does not name exactly ${options.spiffeText}`);
+  }
+  const leaf = await x509.X509CertificateGenerator.create({
+    serialNumber: newSerial(),
+    issuer: authority.certificate.subjectName,
+    notBefore: options.notBefore,
+    notAfter: options.notAfter,
+    signingKey: authority.key,
+    signingAlgorithm: algorithm,
+    publicKey: request.publicKey,
+    extensions: [
+      // RFC 5280 §4.2.1.6: critical, because the subject is empty.
+      new x509.SubjectAlternativeNameExtension([{ type: "url", value: options.spiffeText }], true),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
+      await x509.SubjectKeyIdentifierExtension.create(request.publicKey),
+    ],
+  });
+  return leaf.toString("pem");
 }
 
 /**
@@ -69,19 +96,24 @@ export function certifyLeaf(authority: Issuer, { publicKey, spiffeText, ...life 
  * overwrites them.
  */
 export async function newRootPem(trustDomain: string, notBefore: Date, notAfter: Date): Promise<Buffer> {
-  const { keys, publicKey } = await newKeys();
-  const name = nameOf("Orlop", `Orlop root ${randomBytes(4).toString("hex")}`);
-  // X509-SVID §2: the certificate of an authority may name its trust domain.
-  const trust = altNames([{ uri: `spiffe://${trustDomain}` }], false);
-  const root = await certificatePem(
-    {
-      ...{ serial: newSerial(), issuer: name, subject: name, publicKey, notBefore, notAfter },
-      extensions: [...authorityUses, trust, ownKey(publicKey)],
-    },
-    keys.privateKey,
-  );
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const root = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: newSerial(),
+    name: `O=Orlop, CN=Orlop root ${randomBytes(4).toString("hex")}`,
+    notBefore,
+    notAfter,
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 1, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      // X509-SVID §2: the certificate of an authority may name its trust domain.
+      new x509.SubjectAlternativeNameExtension([{ type: "url", value: `spiffe://${trustDomain}` }]),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
   const keyPem = await pemOf(keys.privateKey);
-  const pem = Buffer.concat([keyPem, Buffer.from(`${root}\n`)]);
+  const pem = Buffer.concat([keyPem, Buffer.from(`${root.toString("pem")}\n`)]);
   keyPem.fill(0);
   return pem;
 }
@@ -94,20 +126,30 @@ export type ServerCertificate = {
 
 /** A key and certificate by which an authority's own server proves itself. It names hosts and no workload. */
 export async function newServerCertificate(
-  { certificate, key }: Issuer,
+  authority: Issuer,
   names: readonly string[],
-  { notBefore, notAfter }: Life,
+  { notBefore, notAfter }: Pick<LeafOptions, "notBefore" | "notAfter">,
 ): Promise<ServerCertificate> {
-  const { keys, publicKey } = await newKeys();
-  const parties = { issuer: subjectOf(certificate), subject: emptyName, publicKey };
-  const hosts = altNames(
-    names.map((host) => ({ host })),
-    true,
-  );
-  const keysOf = [issuersKey(certificate), ownKey(publicKey)];
-  const extensions = [hosts, ...leafUses("server"), ...keysOf];
-  const fields = { ...parties, serial: newSerial(), extensions, notBefore, notAfter };
-  return { certificatePem: await certificatePem(fields, key), keyPem: await pemOf(keys.privateKey) };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const hosts = names.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value }));
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: newSerial(),
+    issuer: authority.certificate.subjectName,
+    notBefore,
+    notAfter,
+    signingKey: authority.key,
+    signingAlgorithm: algorithm,
+    publicKey: keys.publicKey,
+    extensions: [
+      new x509.SubjectAlternativeNameExtension(hosts, true),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { certificatePem: certificate.toString("pem"), keyPem: await pemOf(keys.privateKey) };
 }
 
 async function pemOf(key: webcrypto.CryptoKey): Promise<Buffer> {
@@ -142,22 +184,32 @@ function base64Bytes(bytes: Uint8Array): Buffer {
  * The authority that a PKCS#8 PEM and a certificate describe.
  * @throws Error when the key is not of P-256 or does not belong to the certificate.
  */
-export async function readAuthority(keyPem: Buffer, certificateText: string): Promise<Issuer> {
+export async function readAuthority(keyPem: Buffer, certificatePem: string): Promise<Issuer> {
   // Parsed from bytes: as a string the key would stay in the heap for as long as it liked.
   const parsed = createPrivateKey({ key: keyPem, format: "pem" });
   if (parsed.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new Error("its key is not ECDSA P-256");
-  const certificate = new X509Certificate(certificateText);
-  if (!certificate.checkPrivateKey(parsed)) throw new Error("the private key does not belong to the first certificate");
+  if (!new X509Certificate(certificatePem).checkPrivateKey(parsed)) {
+    throw new Error("the private key does not belong to the first certificate");
+  }
+  const certificate = new x509.X509Certificate(certificatePem);
   return {
     key: parsed.toCryptoKey(algorithm, false, ["sign"]),
     certificate,
-    selfSigned: certificate.issuer === certificate.subject && certificate.verify(certificate.publicKey),
+    selfSigned: await certificate.isSelfSigned(),
   };
 }
 
+function namesOf(request: x509.Pkcs10CertificateRequest): readonly x509.GeneralName[] {
+  // A plain array: the library's own kind would make others of its kind.
+  const found = [...request.extensions].filter(
+    (extension) => extension instanceof x509.SubjectAlternativeNameExtension,
+  );
+  return found.flatMap((extension) => extension.names.items);
+}
+
 /** 16 random bytes, positive and never zero (RFC 5280 §4.1.2.2). */
-function newSerial(): Uint8Array {
+function newSerial(): string {
   const bytes = randomBytes(16);
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
-  return bytes;
+  return bytes.toString("hex");
 }

@@ -56,7 +56,7 @@ export class EmbeddedAuthority implements Provider {
     if (identity.trustDomain !== this.#options.trustDomain) {
       throw new Error(`this authority is of ${this.#options.trustDomain}, not of ${identity.trustDomain}`);
     }
-    const { newRequest, certifyLeaf } = await import("./csr.ts");
+    const { newRequest, signLeaf } = await import("./csr.ts");
     const { authority, issuerPem, issuerEndsMs } = await this.#loadOrKeep();
     signal.throwIfAborted();
     const now = this.#wallMs();
@@ -64,10 +64,10 @@ export class EmbeddedAuthority implements Provider {
     const notAfterMs = seconds(Math.min(now + this.#options.leafTtlSeconds * 1000, issuerEndsMs));
     const notBeforeMs = seconds(now - BACKDATE_MS);
     if (notAfterMs <= now) throw new Error(`the root in ${this.#options.rootFile} has expired`);
-    const { key, publicKey } = await newRequest(identity.text);
+    const { key, csrPem } = await newRequest(identity.text);
     try {
-      const leafPem = await certifyLeaf(authority, {
-        publicKey,
+      const leafPem = await signLeaf(authority, {
+        csrPem,
         spiffeText: identity.text,
         notBefore: new Date(notBeforeMs),
         notAfter: new Date(notAfterMs),

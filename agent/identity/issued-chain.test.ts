@@ -9,8 +9,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import { newRoot } from "./authority.fake.ts";
-import { type Issuer, newRequest, readAuthority } from "./csr.ts";
-import { signLeaf } from "./foreign-request.ts";
+import { type Issuer, newRequest, readAuthority, signLeaf } from "./csr.ts";
 import { checkChain } from "./issued-chain.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-chain-"));

@@ -7,7 +7,7 @@ import {
   encodeCertificateAnswer,
   encodeCertificateRequest,
 } from "../../agent/identity/certificate-messages.ts";
-import { readRequest, signLeaf } from "../../agent/identity/foreign-request.ts";
+import { readRequest, signLeaf } from "../../agent/identity/csr.ts";
 import { onlyGrpcMessage } from "../../agent/identity/grpc-message.ts";
 
 const { issuer } = await newRoot();

@@ -115,8 +115,8 @@ const roots = ["main.ts", "node/agent.ts"];
 
 /** Each package may be imported by one file or one folder, so that it can be replaced in an hour. */
 const packages: Record<string, string> = {
-  "@peculiar/x509": "agent/identity/foreign-request.ts",
-  "reflect-metadata": "agent/identity/foreign-request.ts",
+  "@peculiar/x509": "agent/identity/csr.ts",
+  "reflect-metadata": "agent/identity/csr.ts",
   "ffi-napi": "agent/process/libc.ts",
   "ref-napi": "agent/process/libc.ts",
   "prom-client": "agent/observe/metrics.ts",

@@ -25,8 +25,7 @@ import {
   encodeCertificateAnswer,
   encodeCertificateRequest,
 } from "../../../agent/identity/certificate-messages.ts";
-import { newRequest, newServerCertificate } from "../../../agent/identity/csr.ts";
-import { signLeaf } from "../../../agent/identity/foreign-request.ts";
+import { newRequest, newServerCertificate, signLeaf } from "../../../agent/identity/csr.ts";
 import { RemoteAuthority } from "../../../agent/identity/remote-authority.ts";
 import { spiffeId } from "../../../agent/mesh/spiffe-id.ts";
 import { peerCase } from "../support/cases.ts";

@@ -7,8 +7,7 @@ import { readFileSync } from "node:fs";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import { buffer } from "node:stream/consumers";
 import * as x509 from "@peculiar/x509";
-import type { Issuer } from "../../../agent/identity/csr.ts";
-import { signLeaf } from "../../../agent/identity/foreign-request.ts";
+import { type Issuer, signLeaf } from "../../../agent/identity/csr.ts";
 import { fieldsOf, grpcMessage, stringField } from "./protobuf.ts";
 
 const PATH = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
@@ -22,7 +21,7 @@ const LONGEST_SECONDS = 86_400;
 const [host = "", port = "0", rootFile = "", rootKey = "", certificate = "", key = ""] = process.argv.slice(2);
 const rootPem = readFileSync(rootFile, "utf8");
 const authority: Issuer = {
-  certificate: new X509Certificate(rootPem),
+  certificate: new x509.X509Certificate(new X509Certificate(rootPem).raw),
   key: await webcrypto.subtle.importKey(
     "pkcs8",
     createPrivateKey(readFileSync(rootKey)).export({ type: "pkcs8", format: "der" }),
