@@ -6,6 +6,7 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientId, pair } from "./hbone-pair.ts";
 import { dial, howItEnds, readAll, serve } from "./support.ts";
+import { until } from "./until.ts";
 
 test("one connection through a tunnel: bytes, events, counters", async () => {
   const app = await serve((socket) => socket.pipe(socket));
@@ -232,6 +233,9 @@ test("readers that all stall do not use up the tunnel's window for their neighbo
   using tunnel = pair(app.port);
   const neighbour = await dial(tunnel.port);
   const stalled = await Promise.all(Array.from({ length: 10 }, () => dial(tunnel.port)));
+  // What comes beside a stream that fills its tunnel gets another tunnel.
+  const established = () => tunnel.client.events.filter((event) => event.type === "established").length;
+  await until(() => established() === 11);
   for (const socket of stalled) socket.write(new Uint8Array(16 << 20));
   // Four would hold all of the tunnel's 16 MiB; each holds its own 4 MiB, but for what the application's socket took.
   while (tunnel.server.engine.stats().bufferBytes < 20 << 20) await sleep(5);
