@@ -14,12 +14,14 @@ import type { Errand, Finding } from "./secret-seeker.ts";
 import { closedAtEnd, dial } from "./support.ts";
 
 const seeker = fileURLToPath(new URL("secret-seeker.ts", import.meta.url));
-const PAYLOAD_SECRETS = ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
+const SECRETS = ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
 /** Locked (lo), and left out of core dumps (dd). */
 const inArena = ({ where }: Finding): boolean => /\blo\b.*\bdd\b/.test(where);
 const named = (found: readonly Finding[]): string[] => found.map(({ what, where }) => `${what}: ${where}`);
+/** Keys and ivs are in OpenSSL's cipher contexts, too, on its heap. */
+const secretsIn = (found: readonly Finding[]): Finding[] => found.filter(({ what }) => !/ (key|iv)$/.test(what));
 
-/** The peer. `look` waits until its tunnel is open; `close` ends the tunnel, `end` the process. */
+/** The peer. Each answer is what it finds, "look" when its tunnel is open. */
 async function seekingPeer(errand: Errand) {
   const child = spawn(process.execPath, [seeker, JSON.stringify(errand)], { stdio: ["pipe", "pipe", "inherit"] });
   closedAtEnd({ close: () => void child.kill() });
@@ -27,9 +29,8 @@ async function seekingPeer(errand: Errand) {
   const read = async () => JSON.parse((await lines.next()).value ?? "null");
   return {
     port: errand.role === "server" ? Number(await read()) : errand.port,
-    close: () => void child.stdin.write("end\n"),
-    async look(): Promise<Finding[]> {
-      child.stdin.write("look\n");
+    async finds(when: "look" | "update" | "end"): Promise<Finding[]> {
+      child.stdin.write(`${when}\n`);
       const found: Finding[] = await read();
       assert.ok(
         found.some(({ what }) => what === "marker"),
@@ -37,7 +38,7 @@ async function seekingPeer(errand: Errand) {
       );
       return found.filter(({ what }) => what !== "marker");
     },
-    async end(): Promise<void> {
+    async close(): Promise<void> {
       const ended = once(child, "exit");
       child.kill();
       await ended;
@@ -45,8 +46,21 @@ async function seekingPeer(errand: Errand) {
   };
 }
 
+/** Every secret is in the arena and nowhere else, and their keys are somewhere. */
+function assertInArena(found: readonly Finding[], names: readonly string[]): void {
+  const secrets = secretsIn(found);
+  assert.deepEqual(secrets.map(({ what }) => what).sort(), names);
+  assert.ok(secrets.every(inArena), named(secrets).join("\n"));
+  for (const name of names)
+    assert.ok(
+      found.some(({ what }) => what === `${name} key`),
+      `the key of ${name}`,
+    );
+}
+
 for (const [layer, role, ciphers] of [
   ["own", "client", "TLS_AES_128_GCM_SHA256"],
+  ["own", "client", "TLS_AES_256_GCM_SHA384"],
   ["own", "server", "TLS_AES_256_GCM_SHA384"],
   ["openssl", "client", "TLS_AES_256_GCM_SHA384"],
   ["openssl", "server", "TLS_AES_128_GCM_SHA256"],
@@ -61,19 +75,23 @@ for (const [layer, role, ciphers] of [
     const pem = { ca: ca.pem, cert: leaf.chainPem, key: leaf.keyPem };
     const peer = await seekingPeer({ role, port, ciphers, marker, pem });
     if (role === "server") await dial(port);
-    const during = (await peer.look()).filter(({ what }) => !/ (key|iv)$/.test(what));
-    if (layer === "own") {
-      assert.deepEqual(during.map(({ what }) => what).sort(), PAYLOAD_SECRETS);
-      assert.ok(during.every(inArena), named(during).join("\n"));
+    const during = await peer.finds("look");
+    if (layer === "own") assertInArena(during, SECRETS);
+    if (layer === "own" && role === "client") {
+      const updated = await peer.finds("update");
+      assertInArena(
+        updated,
+        SECRETS.map((name) => `next ${name}`),
+      );
+      assert.deepEqual(named(updated.filter(({ what }) => !what.startsWith("next"))), [], "left of the keys before");
     }
-    peer.close();
-    let left = await peer.look();
+    let left = await peer.finds("end");
     for (let i = 0; i < 20 && left.length > 0; i++) {
       await sleep(50);
-      left = await peer.look();
+      left = await peer.finds("look");
     }
     assert.deepEqual(named(left), []);
-    await peer.end();
+    await peer.close();
   });
 }
 
