@@ -83,7 +83,7 @@ export const routeAnswers = [
   "no-backend", //  500: its rule has no backend, or none with a weight
   "bad-backend", // 500: its share is for something that does not exist
   "no-endpoint", // 503: nobody answers for its backend
-  "overflow", //    503: as many as may be are under way to its backend already
+  "overflow", //    503: as many requests as may be are under way to its backend already, or as many connections open
   "injected", //    its rule's fault: the status that it says, or a reset
   "too-long", //    414: what its rule would write is longer than an answer to the engine may be
   "no-service", //  503: the Service has gone, or its port has

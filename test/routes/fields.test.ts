@@ -7,7 +7,14 @@ import { test } from "node:test";
 import { loadConfig } from "../../agent/config/load.ts";
 import { ConfigError } from "../../agent/control/kinds/value.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
-import { destinationRuleFields, grpcRouteFields, httpRouteFields, limitPolicyFields } from "./known-fields.ts";
+import {
+  destinationRuleFields,
+  grpcRouteFields,
+  httpRouteFields,
+  limitPolicyFields,
+  tcpRouteFields,
+  tlsRouteFields,
+} from "./known-fields.ts";
 
 type Tree = { [field: string]: unknown };
 type Place = readonly (string | number)[];
@@ -234,6 +241,30 @@ holds("GRPCRoute", {
     }),
   ],
 });
+
+for (const [kind, fields, more] of [
+  ["TCPRoute", tcpRouteFields, {}],
+  ["TLSRoute", tlsRouteFields, { hostnames: ["a.example", "b.example"] }],
+] as const)
+  holds(kind, {
+    fields: listed(fields),
+    // A rule is alone, and nothing names it.
+    silent: ["spec.rules[].name", "spec.useDefaultGateways"],
+    page: "routes.md",
+    examples: [
+      route(kind, { name: "first", backendRefs: [{ ...far, weight: 3 }, far] }, more),
+      route(kind, { backendRefs: [{ ...far, ...elsewhere }] }, more),
+      route(kind, { backendRefs: [far] }, { ...more, useDefaultGateways: "All" }),
+      route(
+        kind,
+        { backendRefs: [far] },
+        {
+          ...more,
+          parentRefs: [{ group: "", kind: "Service", name: "api", namespace: "shop", sectionName: "http" }],
+        },
+      ),
+    ],
+  });
 
 const destinationRule = (spec: Tree): Tree => ({
   apiVersion: "networking.istio.io/v1",

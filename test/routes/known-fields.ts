@@ -218,6 +218,28 @@ spec.subsets[]
 spec.trafficPolicy.portLevelSettings[]
 `;
 
+/** gateway-api:config/crd/experimental, TCPRoute and TLSRoute. */
+export const tcpRouteFields = `
+spec.parentRefs[].group
+spec.parentRefs[].kind
+spec.parentRefs[].name
+spec.parentRefs[].namespace
+spec.parentRefs[].port
+spec.parentRefs[].sectionName
+spec.rules[].backendRefs[].group
+spec.rules[].backendRefs[].kind
+spec.rules[].backendRefs[].name
+spec.rules[].backendRefs[].namespace
+spec.rules[].backendRefs[].port
+spec.rules[].backendRefs[].weight
+spec.rules[].name
+spec.useDefaultGateways
+`;
+export const tlsRouteFields = `
+spec.hostnames[]
+${tcpRouteFields.trim()}
+`;
+
 /** Our own, as agent/control/kinds/limit-policy.ts reads it: its definition for API servers leaves fields to the agent. */
 export const limitPolicyFields = `
 spec.local.burst
