@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
-import type net from "node:net";
+import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { workload } from "../../agent/mesh/mesh.fake.ts";
@@ -116,6 +116,33 @@ test("a caller that leaves gives up its room; without a number as many wait as c
     server.release();
     assert.deepEqual(await Promise.all([holds, ...stay]), Array(1 + stay.length).fill(served));
   }
+});
+
+test("a caller that is killed is noticed while it waits, and gives up its room long before its wait is over", async (t) => {
+  const server = await withholding(t);
+  const pool = { connectMs: 600_000, idleMs: 0, mostRequests: 0 };
+  const capped = { ...policy, maxConnections: 1, maxPending: 1, pool };
+  const made = await sharingNode(t, 1, { endpoints: server.endpoints, policy: capped });
+  const [port = 0] = made.ports;
+  const agent = new http.Agent({ keepAlive: true });
+  t.after(() => agent.destroy());
+  const holds = asked(port, agent);
+  await until(() => server.got() === 1);
+  // Its kernel sends a FIN, as of a caller that has said all and waits for its answer.
+  const killed = http.get({ host: "127.0.0.1", port, agent }).on("error", () => undefined);
+  await until(() => waiting(made) === 1);
+  killed.destroy();
+  await until(() => waiting(made) === 0);
+  // That caller, which is there, is answered however long it waits.
+  const half = net.connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+  half.end("GET / HTTP/1.1\r\nhost: api\r\n\r\n");
+  await until(() => waiting(made) === 1);
+  await sleep(2_500);
+  server.release();
+  let said = "";
+  for await (const part of half.setEncoding("utf8")) said += part;
+  assert.match(said, /^HTTP\/1\.1 200 .*ok/s);
+  assert.deepEqual(await holds, served);
 });
 
 for (const threads of [1, 2])

@@ -177,7 +177,9 @@ void Http1Session::AwaitMovement() {
 // acknowledges keepalive probes for a minute. Bytes are what the kernel resets. The caller that waits gets them anyway.
 void Http1Session::AskCaller() {
   if (!running_ || !AwaitsAnswerOfOurs()) return;
-  const bool busy = up_.waiting() > 0 || down_.waiting() > 0;
+  // What waits for a connection to its origin goes nowhere, and moves nothing.
+  const bool unsent = route_ && !route_->open;
+  const bool busy = (up_.waiting() > 0 && !unsent) || down_.waiting() > 0;
   if (!busy && !down_.WriteAhead()) return;
   services_.timers.Start(&ask_caller_, kHttp1AskCallerMs << down_.ahead());
   if (busy) return;
