@@ -193,6 +193,20 @@ test("a name with another sign: a DENY takes it, an ALLOW asks for the name itse
   }
 });
 
+test("a header's value above ASCII: a DENY takes it in UTF-8 and in Latin-1, an ALLOW in UTF-8 as Envoy does", () => {
+  const of = (value: string): Rule =>
+    rule({ when: [condition("request.headers[x-team]", { http: true, strings: [text(value)] })] });
+  const cases: readonly (readonly [string, string, string])[] = [
+    ["caf\u00e9", "caf\u00c3\u00a9", "AD"],
+    ["caf\u00e9", "caf\u00e9", "D"],
+    ["caf\u00e9*", "caf\u00c3\u00a9s", "AD"],
+    ["*\u20ac", "1\u00e2\u0082\u00ac", "AD"],
+    ["*\u20ac", "1\u00ac", ""],
+  ];
+  for (const [value, sent, wanted] of cases)
+    assert.equal(matching(of(value), request({ headers: { "x-team": [sent] } })), wanted, `${value} ${sent}`);
+});
+
 test("a header with an empty value is present for a DENY, and absent for an ALLOW", () => {
   const is = rule({
     when: [condition("request.headers[x]", { http: true, strings: [text("*")] })],

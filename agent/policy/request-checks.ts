@@ -5,6 +5,7 @@ import type { RequestFacts } from "../mesh/facts.ts";
 import type { PathMatch, StringMatch } from "../mesh/policies.ts";
 import { joinedValues } from "./joined-values.ts";
 import type { RuleCheck } from "./rule-checks.ts";
+import { sentForms, sentInUtf8 } from "./sent-values.ts";
 import { anyOf, anyTest, type TextTest, wanted, written } from "./text-match.ts";
 
 /** `not`: the check holds when no value matches. `denies`: the rule is of a DENY or AUDIT, not of an ALLOW. */
@@ -134,8 +135,8 @@ export function headerCheck(
   name: string,
   { values, options }: { readonly values: readonly StringMatch[]; readonly options: RequestCheckOptions },
 ): RuleCheck {
-  const test = anyOf(values);
   const isAny = isWide(options);
+  const test = anyOf(isAny ? values.flatMap(sentForms) : values.map(sentInUtf8));
   const asksPresence = values.some(({ kind }) => kind === "presence");
   return requestCheck(field, values, options, {
     match: ({ header }) => {

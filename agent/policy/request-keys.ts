@@ -3,6 +3,7 @@ import { canonicalEscapes, decodedPath } from "../l7/canonical.ts";
 import type { Condition, Operation, PathMatch, Rule, StringMatch } from "../mesh/policies.ts";
 import { headerOf, isReadable } from "./l4-view.ts";
 import { canonicalHostMatch } from "./request-checks.ts";
+import { sentForms } from "./sent-values.ts";
 
 /** Deeper paths are known by their first segments, so that a request looks up only so many texts. */
 const MOST_SEGMENTS = 4;
@@ -52,7 +53,7 @@ function headerKeys(conditions: readonly Condition[], keyOf: HeaderKeyOf): reado
   for (const condition of conditions) {
     const name = headerOf(condition);
     if (name === undefined || condition.strings.length === 0) continue;
-    const keys = condition.strings.map((match) => keyOf(name, match));
+    const keys = condition.strings.flatMap(sentForms).map((match) => keyOf(name, match));
     if (keys.every((key) => key !== null)) return [...new Set(keys)];
   }
   return null;

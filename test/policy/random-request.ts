@@ -76,7 +76,21 @@ const templates = [
 ];
 const badTemplates = ["/{x}", "/a/{x}", "/a{*}", "/{**}/{*}", "{*}"];
 const headerNames = ["x-role", "x-role", "X-Role", "x-tenant", "x_role", "x.tenant"];
-const headerValues = ["admin", "admin", "guest", "a", "b", "a,b", "admin-evil", ""];
+/** Of a request, each character a byte: as rules have them, in Latin-1 and in UTF-8. */
+const headerValues = [
+  "admin",
+  "admin",
+  "guest",
+  "a",
+  "b",
+  "a,b",
+  "admin-evil",
+  "",
+  "\u00e9",
+  "\u00c3\u00a9",
+  "\u00e2\u0082\u00ac",
+];
+const ruleValues = [...headerValues, "\u20ac"];
 
 export function randomRequest(dice: Dice): OracleRequest {
   const target = dice.chance(75)
@@ -125,7 +139,7 @@ function randomPathMatch(dice: Dice): PathMatch {
 
 /** On a header, or on what looks like a header and no request shows. */
 export function randomHeaderCondition(dice: Dice): Condition {
-  const value = (): StringMatch => randomMatch(dice, dice.pick(headerValues) || "x");
+  const value = (): StringMatch => randomMatch(dice, dice.pick(ruleValues) || "x");
   const key = dice.chance(90) ? dice.pick(headerNames) : dice.pick([":path", "x-role][y", "", "é"]);
   return {
     key: dice.chance(97) ? `request.headers[${key}]` : dice.pick(["request.auth.claims[a]", "remote.ip"]),

@@ -99,13 +99,17 @@ export function headerHolds(condition: Condition, isAllow: boolean, request: Ora
   const values = valuesOf((text) => text.toLowerCase());
   // An application may take every sign in a name for the same sign.
   const alike = valuesOf((text) => text.toLowerCase().replace(/[^a-z0-9]/g, "?"));
+  const utf8 = (list: readonly StringMatch[]): readonly StringMatch[] =>
+    list.map((match) => (match.kind === "presence" ? match : { ...match, value: bytesOf(match.value) }));
   const any = (list: readonly StringMatch[], text: string): boolean => list.some((match) => textMatches(match, text));
   const generously = (list: readonly StringMatch[]): boolean =>
     alike.length > 0 &&
     (list.some(({ kind }) => kind === "presence") ||
-      [...alike, alike.join(","), ...(values.length > 0 ? [values.join(",")] : [])].some((text) => any(list, text)));
+      [...alike, alike.join(","), ...(values.length > 0 ? [values.join(",")] : [])].some(
+        (text) => any(list, text) || any(utf8(list), text),
+      ));
   const all = (list: readonly StringMatch[], texts: readonly string[]): boolean =>
-    any(list, texts.join(",")) || texts.every((text) => any(list, text));
+    any(utf8(list), texts.join(",")) || texts.every((text) => any(utf8(list), text));
   const sparingly = (list: readonly StringMatch[]): boolean =>
     values.length > 0 && all(list, values) && all(list, alike);
   const [is, not] = isAllow ? [sparingly, generously] : [generously, sparingly];
@@ -119,11 +123,16 @@ function textMatches(match: PathMatch, text: string): boolean {
   return text === match.value;
 }
 
-/** Each escape is its byte, but those that no clear path has, and those of `%`. */
-function whollyDecoded(text: string): string {
+/** Of UTF-8, a character each. */
+function bytesOf(text: string): string {
   let bytes = "";
   for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
-  const parts = decoded(bytes).split(/(%[0-9A-F]{2})/);
+  return bytes;
+}
+
+/** Each escape is its byte, but those that no clear path has, and those of `%`. */
+function whollyDecoded(text: string): string {
+  const parts = decoded(bytesOf(text)).split(/(%[0-9A-F]{2})/);
   const byteOf = (part: string): string => {
     const byte = Number.parseInt(part.slice(1), 16);
     return byte < 0x20 || [0x25, 0x2f, 0x5c, 0x7f].includes(byte) ? part : String.fromCharCode(byte);
