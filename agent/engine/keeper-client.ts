@@ -13,6 +13,7 @@ import {
   type PodRef,
   PROTOCOL_VERSION,
   type Reply,
+  type RuntimeName,
   type SocketKind,
   type WelcomedRole,
 } from "../keeper/protocol.ts";
@@ -28,7 +29,7 @@ import {
 export type LentMaps = { readonly [Name in LentMap]: number };
 /** A pod that the kernel captures because an earlier agent asked for it. */
 /** `starting`: the CNI plug-in has begun the pod, and no process of it runs yet. */
-export type CapturedPod = PodRef & { readonly starting?: boolean };
+export type CapturedPod = PodRef & { readonly starting?: boolean; readonly called?: RuntimeName };
 /** What the agent that holds the node begins with. */
 export type Holding = {
   /** Map descriptors; the receiver owns them. */
@@ -70,7 +71,7 @@ export type KeeperEvents = {
   readonly onPodGuarded: (podIdx: number, uid: string, found: PodNotice["found"]) => void;
   readonly onPodFound: (uid: string, found: PodNotice["found"]) => void;
   /** The CNI plug-in waits for the pod to be captured under this index, or released. */
-  readonly onPodStarting: (podIdx: number, uid: string) => void;
+  readonly onPodStarting: (podIdx: number, uid: string, called?: RuntimeName) => void;
   /** Another agent is ready to hold the node: stop writing, then call `yielded`. */
   readonly onYield: () => void;
   /** Nobody holds the node: call `take`. */
@@ -316,7 +317,7 @@ function hear(notice: Notice, events: KeeperEvents): void {
       events.onPodFound(notice.uid, notice.found);
       return;
     case "pod-starting":
-      events.onPodStarting(notice.podIdx, notice.uid);
+      events.onPodStarting(notice.podIdx, notice.uid, notice.called);
       return;
     case "yield":
       events.onYield();

@@ -7,7 +7,9 @@ test("a pod that begins is guarded and captured before its first process, and go
   const { node, rows, namespaces, enrollments } = setUp();
   namespaces.addresses = ["10.0.0.8"];
   const begun = namespaceOf(node, "pod-8");
-  const { begun: row } = await enrollments.begin("p8", "c1", begun());
+  const called = { namespace: "shop", name: "web" };
+  const { begun: row } = await enrollments.begin("p8", "c1", begun(), called);
+  assert.deepEqual(enrollments.present(), [{ podIdx: 1, uid: "p8", starting: true, called }]);
   assert.partialDeepStrictEqual(row, { podIdx: 1, uid: "p8", netnsCookie: 100n, addresses: [] });
   assert.equal(rows.guarding.get(1), 100n);
   assert.deepEqual(await enrollments.begin("p8", "c1", begun()), { begun: row, gone: undefined }, "again");

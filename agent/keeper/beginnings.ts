@@ -11,6 +11,7 @@ import {
 } from "./enrollment-states.ts";
 import type { PodParts } from "./pod-parts.ts";
 import { type NamespaceId, sameNamespace } from "./pods.ts";
+import type { RuntimeName } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 
 /** `gone`: the row of the pod that is free now, of which agents may know. */
@@ -33,10 +34,10 @@ export class PodBeginnings {
    * A pod's network namespace was made, and no process is in it yet. From here on the pod refuses everything, until an agent captures
    * it or releases it, or `end` says that the namespace goes. `container`: its sandbox. Owns the descriptor. Idempotent.
    */
-  begin(uid: string, container: string, netnsFd: number): Promise<BegunPod> {
+  begin(uid: string, container: string, netnsFd: number, called?: RuntimeName): Promise<BegunPod> {
     const { tree, rows, protectedPods, table, turns, departures } = this.#options;
     return turns.of(uid, async () => {
-      const netns = tree.unborn.set(uid, container, netnsFd);
+      const netns = tree.unborn.set(uid, container, netnsFd, called);
       const known = table.byUid(uid);
       const isServed = known !== undefined && !isUnserved(known);
       if (isServed && known.pod !== undefined && sameNamespace(known.pod.netns, netns))

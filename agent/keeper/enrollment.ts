@@ -25,7 +25,7 @@ import { PodTable } from "./pod-table.ts";
 import { type FoundPod, findPod } from "./pods.ts";
 import { type EnrollmentTree, PodPresence } from "./presence.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
-import type { PodRef, PresentPod, SocketKind } from "./protocol.ts";
+import type { PodRef, PresentPod, RuntimeName, SocketKind } from "./protocol.ts";
 import { capturedUnder, ownAddresses, Readdressing } from "./readdressing.ts";
 import { MAX_PODS } from "./requests.ts";
 import { PodSweep, type Swept } from "./sweep.ts";
@@ -94,7 +94,8 @@ export class PodEnrollments {
     return this.all().map((found) => {
       const { podIdx, uid } = found.row;
       const starts = found.state !== "awaited" && found.pod !== undefined && found.pod.process === undefined;
-      return starts ? { podIdx, uid, starting: true } : { podIdx, uid };
+      const called = this.#options.tree.unborn.calledOf(uid);
+      return { podIdx, uid, ...(starts && { starting: true }), ...(called && { called }) };
     });
   }
 
@@ -131,8 +132,8 @@ export class PodEnrollments {
    * A pod's network namespace was made, and no process is in it yet. From here on the pod refuses everything, until an agent captures
    * it or releases it, or `end` says that the namespace goes. `container`: its sandbox. Owns the descriptor. Idempotent.
    */
-  async begin(uid: string, container: string, netnsFd: number): Promise<BegunPod> {
-    const begun = await this.#beginnings.begin(uid, container, netnsFd);
+  async begin(uid: string, container: string, netnsFd: number, called?: RuntimeName): Promise<BegunPod> {
+    const begun = await this.#beginnings.begin(uid, container, netnsFd, called);
     this.#foresee();
     return begun;
   }

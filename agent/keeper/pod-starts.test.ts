@@ -82,7 +82,9 @@ test("a pod that begins is guarded, the agents hear of it, and the plug-in is an
   const [first, again] = [plugin(), plugin()];
   await starts.packet(first, request("add"), [descriptor()]);
   assert.deepEqual([first.answers, known.begun], [[], ["uid-web"]]);
-  assert.deepEqual(known.notices, [{ id: 0, op: "pod-starting", podIdx: 1, uid: "uid-web" }]);
+  assert.deepEqual(known.notices, [
+    { id: 0, op: "pod-starting", podIdx: 1, uid: "uid-web", called: { namespace: "shop", name: "web" } },
+  ]);
   starts.captured(7);
   assert.deepEqual(first.answers, []);
   starts.captured(1);
@@ -180,7 +182,7 @@ test("agents hear that the sandbox before has gone, before they hear of the next
   await starts.packet(plugin(), request("add"), [descriptor()]);
   assert.deepEqual(known.notices, [
     { id: 0, op: "pod-gone", podIdx: 9, uid: "uid-web" },
-    { id: 0, op: "pod-starting", podIdx: 1, uid: "uid-web" },
+    { id: 0, op: "pod-starting", podIdx: 1, uid: "uid-web", called: { namespace: "shop", name: "web" } },
   ]);
   known.notices.length = 0;
   known.refusal = { refused: "kernel", message: 'Error: "half"\n\\ü' };

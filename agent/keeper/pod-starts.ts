@@ -88,7 +88,7 @@ export class PodStarts {
       closeSync(netnsFd);
       return channel.send({ op: "refused", why: "programs of another release are in force until an agent is here" });
     }
-    const { begun, gone } = await enrollments.begin(uid, container, netnsFd);
+    const { begun, gone } = await enrollments.begin(uid, container, netnsFd, { namespace, name });
     if (gone !== undefined) this.#gone(gone);
     if ("refused" in begun) {
       log.warn("a pod that begins is refused", { pod: uid, reason: begun.refused, message: begun.message });
@@ -128,7 +128,7 @@ export class PodStarts {
       },
     };
     others.add(waiting);
-    notify({ id: 0, op: "pod-starting", podIdx, uid });
+    notify({ id: 0, op: "pod-starting", podIdx, uid, called: { namespace, name } });
   }
 
   async #ends({ uid, container }: StartRequest): Promise<void> {

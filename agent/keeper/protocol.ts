@@ -118,8 +118,11 @@ export type Request =
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 
+/** What the container runtime calls a pod that begins, as the kubelet has it (CNI_ARGS: K8S_POD_NAMESPACE, K8S_POD_NAME). */
+export type RuntimeName = { readonly namespace: string; readonly name: string };
+
 /** A pod that the keeper captures or guards. `starting`: as with `pod-starting`; absent: a process of it runs, or is awaited. */
-export type PresentPod = PodRef & { readonly starting?: boolean };
+export type PresentPod = PodRef & { readonly starting?: boolean; readonly called?: RuntimeName };
 
 export type Reply =
   /**
@@ -181,6 +184,8 @@ export type PodNotice = PodRef & {
   readonly op: "pod-gone" | "pod-guarded" | "pod-found" | "pod-starting";
   /** Of a pod-found, and of a pod-guarded by which an awaited pod was found. */
   readonly found?: AwaitedFound;
+  /** Of a pod-starting. A keeper of an earlier release does not say it. */
+  readonly called?: RuntimeName;
 };
 /**
  * What a pod had when it was first refused everything: no process, so that its cgroup refused; its first process alone; or others already,

@@ -2,20 +2,30 @@
 // a process of the pod, or the plug-in says that the namespace goes.
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { type NamespaceId, sameNamespace, type UnbornNamespace } from "./pods.ts";
+import type { RuntimeName } from "./protocol.ts";
+
+/** `called`: undefined where the runtime has not said it. */
+type UnbornPod = {
+  readonly container: string;
+  readonly netns: NamespaceId;
+  readonly netnsFd: number;
+  readonly called: RuntimeName | undefined;
+};
 
 export class UnbornPods {
   /** By UID. */
-  readonly #pods = new Map<
-    string,
-    { readonly container: string; readonly netns: NamespaceId; readonly netnsFd: number }
-  >();
+  readonly #pods = new Map<string, UnbornPod>();
 
   /** In place of what was known of the pod. `container`: its sandbox. Owns the descriptor from here on. */
-  set(uid: string, container: string, netnsFd: number): NamespaceId {
+  set(uid: string, container: string, netnsFd: number, called?: RuntimeName): NamespaceId {
     this.delete(uid);
     const { dev, ino } = fstatSync(netnsFd, { bigint: true });
-    this.#pods.set(uid, { container, netns: { dev, ino }, netnsFd });
+    this.#pods.set(uid, { container, netns: { dev, ino }, netnsFd, called });
     return { dev, ino };
+  }
+
+  calledOf(uid: string): RuntimeName | undefined {
+    return this.#pods.get(uid)?.called;
   }
 
   /** The caller closes the descriptor. */

@@ -40,6 +40,9 @@ export type Workload = {
   readonly from: SourceRef;
 };
 
+/** Of a pod that the kubelet makes out of a file: an MD5 (kubernetes:pkg/kubelet/config/common.go). UIDs of the API server have dashes. */
+export const isStaticPodUid = (podUid: string): boolean => /^[0-9a-f]{32}$/.test(podUid);
+
 /** A workload of which the mesh has no address yet, under those that the keeper found in its pod's namespace. */
 export function withAddresses(workload: Workload, addresses: readonly string[]): Workload {
   return workload.addresses.length > 0 || addresses.length === 0 ? workload : { ...workload, addresses };

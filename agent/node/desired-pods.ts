@@ -1,31 +1,40 @@
 // 3 · main thread · which workload has which pod of this node, and which pods several claim. Pure.
-import type { Workload } from "../mesh/workload.ts";
+import type { RuntimeName } from "../keeper/protocol.ts";
+import { isStaticPodUid, type Workload } from "../mesh/workload.ts";
 
 export type DesiredPods = {
   /** By pod UID, the workload that is to be enrolled as that pod. */
   readonly pods: ReadonlyMap<string, Workload>;
   /** UIDs of pods that are those of workloads outside the mesh. */
   readonly outside: ReadonlySet<string>;
-  /** By pod UID, who claims it, where several do. */
+  /** By pod UID, who claims it, where several do, or a single workload of which nothing says that the pod is its own. */
   readonly rivalries: ReadonlyMap<string, PodRivalry>;
 };
 
 /**
- * Several workloads of a node claim a UID. Only a pod that the API server itself has named has a UID that no other can have: a static pod's is
+ * Several workloads of a node claim a UID, or one claims a static pod's. Only a pod that the API server itself has named has a UID that no other can have: a static pod's is
  * in an annotation of its mirror, and every user who may create pods may write such annotations (control/kinds/static-pod.ts).
  */
 export type PodRivalry = {
   /** In the order of their uids. Those outside the mesh are among them: the pod may be theirs. */
   readonly claimants: readonly Workload[];
   /**
-   * The only claimant that names an address. Nobody but the kubelet writes addresses, and it writes them of pods that it runs; the keeper looks
-   * whether the pod's namespace has them before it captures. Undefined: nobody knows whose pod it is, and it is enrolled as nobody's.
+   * Of a static pod that the container runtime has named, the claimant of that name. Otherwise the only claimant with an address: nobody but the
+   * kubelet writes addresses, and it writes them of pods that it runs; the keeper looks whether the pod's namespace has them before it captures.
+   * Undefined: nobody knows whose pod it is, and it is enrolled as nobody's.
    */
   readonly owner: Workload | undefined;
 };
 
-/** The pods that the mesh wants captured on `node`. */
-export function desiredPods(workloads: Iterable<Workload>, node: string): DesiredPods {
+/**
+ * The pods that the mesh wants captured on `node`.
+ * @param called by the UID of a static pod, what the container runtime calls it. The UID is a hash of the pod's file, its name among the rest
+ */
+export function desiredPods(
+  workloads: Iterable<Workload>,
+  node: string,
+  called: ReadonlyMap<string, RuntimeName> = new Map(),
+): DesiredPods {
   const claims = Map.groupBy(
     [...workloads].filter((workload) => workload.node === node && workload.podUid !== ""),
     ({ podUid }) => podUid,
@@ -34,9 +43,9 @@ export function desiredPods(workloads: Iterable<Workload>, node: string): Desire
   const owners: Workload[] = [];
   const outside = new Set<string>();
   for (const [podUid, claimants] of claims) {
-    const [first, ...others] = claimants;
-    const owner = others.length === 0 ? first : onlyAddressed(claimants);
-    if (others.length > 0) rivalries.set(podUid, { claimants: claimants.toSorted(byUid), owner });
+    const owner = ownerOf(claimants, called.get(podUid));
+    if (claimants.length > 1 || owner === undefined)
+      rivalries.set(podUid, { claimants: claimants.toSorted(byUid), owner });
     if (owner?.protocol === "hbone") owners.push(owner);
     else if (owner !== undefined) outside.add(podUid);
   }
@@ -68,6 +77,14 @@ export function disputedGuards(
     if (owner !== undefined) return [];
     return claimants.find((workload) => workload.protocol === "hbone" && !failDirect(workload)) ?? [];
   });
+}
+
+function ownerOf(claimants: readonly Workload[], called: RuntimeName | undefined): Workload | undefined {
+  const [first, ...others] = claimants;
+  if (first === undefined || !isStaticPodUid(first.podUid))
+    return others.length === 0 ? first : onlyAddressed(claimants);
+  if (called === undefined) return onlyAddressed(claimants);
+  return claimants.find(({ namespace, name }) => namespace === called.namespace && name === called.name);
 }
 
 function onlyAddressed(claimants: readonly Workload[]): Workload | undefined {

@@ -37,12 +37,17 @@ export class DisputedPods {
       if (this.#said.get(podUid) === what) continue;
       this.#said.set(podUid, what);
       const fields = { pod: podUid, claimants: names };
-      if (owner === undefined) this.#log.warn("several workloads claim a pod: it is enrolled as nobody's", fields);
+      if (claimants.length === 1)
+        this.#log.info("nothing says whose static pod it is yet: it is enrolled as nobody's", fields);
+      else if (owner === undefined) this.#log.warn("several workloads claim a pod: it is enrolled as nobody's", fields);
       else
-        this.#log.warn("several workloads claim a pod: the only one with an address has it", {
-          ...fields,
-          has: fullName(owner),
-        });
+        this.#log.warn(
+          `several workloads claim a pod: the only one ${owner.addresses.length === 0 ? "of its name" : "with an address"} has it`,
+          {
+            ...fields,
+            has: fullName(owner),
+          },
+        );
     }
     for (const podUid of this.#said.keys()) {
       if (rivalries.has(podUid)) continue;

@@ -123,7 +123,8 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 
 /** Each with a name, an identity and a policy of its own; of two pods each has an address. */
 const named = Array.from({ length: WORKLOADS }, (_, nth) => workload(`w${nth}`));
-const podUidOf = (pod: number): string => `uid-of-${pod}`;
+/** The second is a static pod: a single claimant does not have it either without an address. */
+const podUidOf = (pod: number): string => (pod === 1 ? "5fb2a1a4e9b8a7a0b5c6d7e8f9a0b1c2" : `uid-of-${pod}`);
 const addressOf = (pod: number): string => `10.0.9.${pod + 1}`;
 
 class Watched {
@@ -149,12 +150,16 @@ class Watched {
   ownerOf(podUid: string): Workload | undefined {
     const claimants = this.claimants(podUid);
     const addressed = claimants.filter(({ addresses }) => addresses.length > 0);
-    if (claimants.length === 1) return claimants[0];
+    if (claimants.length === 1 && podUid !== podUidOf(1)) return claimants[0];
     return addressed.length === 1 ? addressed[0] : undefined;
   }
 
   isDisputed(podUid: string): boolean {
-    return this.claimants(podUid).length > 1 && this.ownerOf(podUid) === undefined;
+    return this.claimants(podUid).length > 0 && this.ownerOf(podUid) === undefined;
+  }
+
+  #isRivalry(podUid: string): boolean {
+    return this.claimants(podUid).length > 1 || this.isDisputed(podUid);
   }
 
   #next(): NodeEnrollment {
@@ -174,7 +179,7 @@ class Watched {
 
   #judge(podUid: string, workloadUid: string | undefined): void {
     // Of a pod that has gone meanwhile the keeper refuses it.
-    if (workloadUid !== undefined && this.claimants(podUid).length > 1 && this.ownerOf(podUid)?.uid !== workloadUid)
+    if (workloadUid !== undefined && this.#isRivalry(podUid) && this.ownerOf(podUid)?.uid !== workloadUid)
       this.wrongs.push(`${podUid} is captured as ${workloadUid}`);
   }
 
@@ -219,8 +224,7 @@ class Watched {
   }
 
   #joined({ podUid, uid }: Workload): void {
-    if (this.claimants(podUid).length > 1 && this.ownerOf(podUid)?.uid !== uid)
-      this.wrongs.push(`${podUid} is joined as ${uid}`);
+    if (this.#isRivalry(podUid) && this.ownerOf(podUid)?.uid !== uid) this.wrongs.push(`${podUid} is joined as ${uid}`);
   }
 
   /** Nothing is left to do. */

@@ -39,10 +39,13 @@ export function podStates({ desired, held, failed, retained }: EnrollmentParts):
 /** Claimants that are in the mesh and do not have the pod. */
 function refused({ claimants, owner }: PodRivalry): readonly PodState[] {
   const names = claimants.map(fullName).join(" and ");
-  const has = owner === undefined ? "it is enrolled as nobody's" : `${fullName(owner)} has it, with its address`;
+  const claim =
+    claimants.length === 1 ? "claims this static pod, of which the kubelet has said no address yet" : "claim this pod";
+  const how = owner?.addresses.length === 0 ? "by its name" : "with its address";
+  const has = owner === undefined ? "it is enrolled as nobody's" : `${fullName(owner)} has it, ${how}`;
   return claimants
     .filter((claimant) => claimant !== owner && claimant.protocol === "hbone")
-    .map(({ uid }) => ({ workloadUid: uid, podIdx: null, state: "failed", note: `${names} claim this pod: ${has}` }));
+    .map(({ uid }) => ({ workloadUid: uid, podIdx: null, state: "failed", note: `${names} ${claim}: ${has}` }));
 }
 
 const elsewhere = "the mesh has this workload on another node, but its pod is here: it stays captured";

@@ -2,8 +2,9 @@
 // step by step. Of a pod one step after the other, and pods side by side: what is to be done is planned anew after each step of any.
 import type { PodState } from "../admin/source.ts";
 import type { CapturedPod } from "../engine/keeper-client.ts";
+import type { RuntimeName } from "../keeper/protocol.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
-import type { Workload } from "../mesh/workload.ts";
+import { isStaticPodUid, type Workload } from "../mesh/workload.ts";
 import { BegunPods } from "./begun-pods.ts";
 import { type DesiredPods, desiredPods, isRivalsPod } from "./desired-pods.ts";
 import { DisputedPods } from "./disputed-pods.ts";
@@ -53,6 +54,8 @@ export class NodeEnrollment {
   readonly #failed: FailedPods;
   readonly #retained: RetainedPods;
   readonly #disputed: DisputedPods;
+  /** By the UID of a static pod, what the container runtime calls it. It stays so: the UID is a hash of the pod's file. */
+  readonly #called = new Map<string, RuntimeName>();
   readonly #steps: EnrollmentSteps;
   #work: Work = { state: "idle" };
   #retry: NodeJS.Timeout | undefined;
@@ -109,7 +112,10 @@ export class NodeEnrollment {
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
     this.#found.clear();
-    for (const { uid, podIdx } of captured) this.#found.set(uid, { podIdx, known: undefined });
+    for (const { uid, podIdx, called } of captured) {
+      this.#found.set(uid, { podIdx, known: undefined });
+      this.#isCalled(uid, called);
+    }
     this.#begun.keeperCame(captured);
     this.#guards.keeperCame();
     this.#disputed.keeperCame();
@@ -220,7 +226,8 @@ export class NodeEnrollment {
    * The CNI plug-in waits for the pod, and the keeper guards it under this index. The agent's own watch may be behind the kubelet's: until
    * it is known what the pod is, it is neither captured nor released.
    */
-  podStarting(podIdx: number, podUid: string): void {
+  podStarting(podIdx: number, podUid: string, called?: RuntimeName): void {
+    this.#isCalled(podUid, called);
     this.#begun.begins(podUid, podIdx);
     if (this.pods.get(podUid)?.podIdx !== podIdx) this.#found.set(podUid, { podIdx, known: undefined });
     void this.reconcile();
@@ -254,11 +261,17 @@ export class NodeEnrollment {
     void this.reconcile();
   }
 
+  #isCalled(podUid: string, called: RuntimeName | undefined): void {
+    if (called === undefined || !isStaticPodUid(podUid)) return;
+    this.#called.set(podUid, called);
+    this.#lastDesired = undefined;
+  }
+
   /** It is asked for with each plan, and changes with the mesh alone. */
   #desired(): DesiredPods {
     const { mesh } = this.#ports;
     if (this.#lastDesired?.version !== mesh.version) {
-      const desired = desiredPods(mesh.workloadsOnNode(this.#node), this.#node);
+      const desired = desiredPods(mesh.workloadsOnNode(this.#node), this.#node, this.#called);
       this.#lastDesired = { version: mesh.version, desired };
     }
     return this.#lastDesired.desired;
@@ -312,7 +325,11 @@ export class NodeEnrollment {
     const { keeper } = this.#ports;
     if (this.#interruptedAt === this.#asked || !this.#meshKnown || !keeper.connected) return [];
     const desired = this.#desired();
-    this.#begun.hear(this.#ports.mesh.workloadsOnNode(this.#node));
+    // Of a pod that may be another's a claimant says nothing: the pod is neither released as outside nor captured.
+    const known = [...this.#ports.mesh.workloadsOnNode(this.#node)].filter(
+      ({ podUid, uid }) => !isRivalsPod(desired, { podUid, workloadUid: uid }),
+    );
+    this.#begun.hear(known);
     this.#failed.settle((uid) => this.pods.get(uid), desired.pods);
     this.#guards.noteBeginning(desired.pods);
     this.#noteNamed(desired.pods);

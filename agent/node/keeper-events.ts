@@ -44,9 +44,9 @@ export function keeperEvents({ tenure, enrollment, counts, notices, connected, l
       log.room("keeper").info("pod guarded until it is captured", { uid });
       notices.hear(() => enrollment.podGuarded(podIdx, uid));
     },
-    onPodStarting: (podIdx, uid) => {
+    onPodStarting: (podIdx, uid, called) => {
       log.room("keeper").debug("pod begins", { uid });
-      notices.hear(() => enrollment.podStarting(podIdx, uid));
+      notices.hear(() => enrollment.podStarting(podIdx, uid, called));
     },
     onYield: () => tenure.happened({ type: "yield" }),
     onVacant: () => tenure.happened({ type: "vacant" }),

@@ -1,4 +1,5 @@
 // any thread · the UID by which a node knows a static pod: the API server has another. Pure.
+import { isStaticPodUid } from "../../mesh/workload.ts";
 import { CONFIG_HASH, MIRROR } from "./labels.ts";
 
 /** What the API server says of a pod, as far as this file looks at it. */
@@ -22,5 +23,5 @@ export function cgroupUidOf({ uid, annotations, nodeName, ownerReferences }: Pod
   const isMirror =
     annotations[MIRROR] !== undefined &&
     ownerReferences.some(({ kind, name, controller }) => kind === "Node" && name === nodeName && controller === true);
-  return isMirror && /^[0-9a-f]{32}$/.test(hash) ? hash : uid;
+  return isMirror && isStaticPodUid(hash) ? hash : uid;
 }
