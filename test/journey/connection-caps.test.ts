@@ -89,8 +89,8 @@ for (const service of ["near", "far"] as const)
     const before = await overflows();
     const ends = await callers(service);
     const served = ends.filter((end) => end === 0).length;
-    // Two that ask in the same instant for the last place may both be refused.
-    assert.ok(served >= 1 && served <= CAP, ends.join(", "));
+    // Two that ask in the same instant for the last place may both be refused, and on a slow machine a place may be free again for the last.
+    assert.ok(served >= 1 && served < CALLERS, ends.join(", "));
     assert.ok(Number(await own(service, "most")) <= CAP);
     assert.equal((await overflows()) - before, CALLERS - served);
     await until("a refused connection in the log", 10_000, () =>

@@ -56,7 +56,10 @@ test(`3,000 random ways: exactly what a bucket of tokens admits, in no span more
 /** Of 30 s at 100/s with a burst of 20, asked for at 20,000/s: as many steps as the callers make together. */
 const LIMIT = { perSecond: 100, burst: 20, seconds: 30, asked: 20_000 };
 
-async function hammered(threads: number, kill: boolean): Promise<{ admitted: number; cells: LimitCells }> {
+async function hammered(
+  threads: number,
+  kill: boolean,
+): Promise<{ admitted: number; cells: LimitCells; isKilledInTime: boolean }> {
   const { perSecond, burst, seconds, asked } = LIMIT;
   const buffer = LimitCells.buffer();
   const attempts = new SharedArrayBuffer(8);
@@ -69,16 +72,17 @@ async function hammered(threads: number, kill: boolean): Promise<{ admitted: num
     () => new Worker(new URL("./limit-caller.ts", import.meta.url), { workerData: options }),
   );
   const ended = callers.map((caller) => once(caller, "exit"));
+  let isKilledInTime = false;
   if (kill) {
     const clock = new BigInt64Array(attempts);
     // Somewhere within the first half.
     while (Atomics.load(clock, 0) < options.upTo / 4n) await new Promise((resolve) => setTimeout(resolve, 1));
     await callers[0]?.terminate();
-    assert.ok(Atomics.load(clock, 0) < options.upTo, "the thread ended before the others had finished");
+    isKilledInTime = Atomics.load(clock, 0) < options.upTo;
   }
   await Promise.all(ended);
   const cells = new LimitCells(buffer);
-  return { admitted: cells.counts.admitted, cells };
+  return { admitted: cells.counts.admitted, cells, isKilledInTime };
 }
 
 const expected = LIMIT.perSecond * LIMIT.seconds + LIMIT.burst;
@@ -93,7 +97,11 @@ for (const threads of [1, 2, 4, 8])
   });
 
 test("a thread that is ended while it asks takes nothing along: the others get all of the limit, and no bucket stays taken", async () => {
-  const { admitted, cells } = await hammered(4, true);
+  let run = await hammered(4, true);
+  // On a machine with other work all four may have finished before this thread runs again.
+  for (let more = 20; !run.isKilledInTime && more > 0; more -= 1) run = await hammered(4, true);
+  assert.ok(run.isKilledInTime, "the thread ended before the others had finished");
+  const { admitted, cells } = run;
   assert.ok(admitted <= expected * 1.02 && admitted >= expected * 0.98, `${admitted} of ${expected}`);
   assert.equal(cells.busyKeys(2n * BigInt(LIMIT.seconds) * SECOND), 0);
 });
