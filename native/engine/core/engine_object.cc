@@ -152,7 +152,9 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
 
   void SpendTime(const Napi::CallbackInfo& info) {
     uint32_t pod_idx = 0, us = 0;
-    if (ArgU32(info, 0, &pod_idx) && ArgU32(info, 1, &us) && Live()) engine_->SpendTime(pod_idx, us);
+    uint32_t verdicts = 0;
+    if (ArgU32(info, 0, &pod_idx) && ArgU32(info, 1, &us) && ArgU32(info, 2, &verdicts) && Live())
+      engine_->SpendTime(pod_idx, us, verdicts);
   }
 
   Napi::Value Counters(const Napi::CallbackInfo& info) {
