@@ -33,7 +33,8 @@ export class HeadTexts {
    * @param target where the target begins, `authority` where the authority does, and `length` where it ends, all from `from`
    */
   read(from: number, target: number, authority: number, length: number): HeadWords {
-    if (length > LONGEST) return this.#made(from, target, authority, length);
+    // This engine writes no words behind the arena's end; another version of it might.
+    if (length > LONGEST || from + length >= this.#view.byteLength) return this.#made(from, target, authority, length);
     const at = this.#placeOf(from, length);
     const known = this.#places[at];
     if (
@@ -54,7 +55,7 @@ export class HeadTexts {
 
   #placeOf(from: number, length: number): number {
     const view = this.#view;
-    const last = length - 1;
+    const last = length > 0 ? length - 1 : 0;
     let hash = length;
     for (let nth = 1; nth <= SAMPLED; nth += 1)
       hash = (Math.imul(hash, 31) + view.getUint8(from + ((last * nth) >> 3))) | 0;
