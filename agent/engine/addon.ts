@@ -17,8 +17,8 @@ export interface NativeEngine {
   /** kind: 0 out4, 1 out6, 2 local4, 3 local6. */
   addSockets(podIdx: number, kind: number, fds: Int32Array): void;
   setFlowMap(fd: number): void;
-  /** TypeScript has taken so many microseconds for so many verdicts about this pod, which has as much less of its next turns. */
-  spendTime(podIdx: number, us: number, verdicts: number): void;
+  /** TypeScript has taken so many microseconds for an event of this pod, which has as much less of its next turns. */
+  spendTime(podIdx: number, us: number): void;
   /** Reads the late answer's place in the arena. */
   submit(): void;
   counters(conn: number, generation: number): [sent: number, received: number] | undefined;

@@ -23,10 +23,6 @@ export type TunnelTimes = {
 
 /** Decisions that take longer than this are charged to the pod by their time. The price of a turn covers the others (native/engine/core/pod_shares.h). */
 const PAID_FROM_MS = 0.1;
-/** Events of one pod, one behind the other, that are timed together: to look at the clock costs some 50 ns, a tenth of what a request's verdict may. */
-const TIMED_TOGETHER = 8;
-/** Of an event that is about no pod: nobody pays for it. */
-const NO_POD = -1;
 
 /** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
 export class BatchEngine implements Engine {
@@ -39,11 +35,6 @@ export class BatchEngine implements Engine {
   #closed = false;
   /** Of the wake-up that runs: what `wallMs` has said in it, or 0. undefined: none runs. */
   #wokenMs: number | undefined;
-  /** The events that are timed together: since when, of which pod, how many, and how many of them asked for a verdict. */
-  #timedFromMs = 0;
-  #timedPod = NO_POD;
-  #timed = 0;
-  #timedVerdicts = 0;
 
   constructor(handler: EventHandler, onError: (error: unknown, event: EngineEvent) => void) {
     this.#handler = handler;
@@ -65,11 +56,10 @@ export class BatchEngine implements Engine {
 
   #wake(count: number): number {
     this.#answers.restart();
+    let beganMs = performance.now();
     this.#wokenMs = 0;
-    this.#begin(performance.now());
     for (let index = 0; index < count; index++) {
       const event = this.#events.read(index);
-      this.#time(event);
       let answer: Answer | undefined;
       try {
         answer = this.#handler(event);
@@ -81,37 +71,17 @@ export class BatchEngine implements Engine {
         if (refusal !== undefined) this.#answers.write(refusal);
         this.#onError(error, event);
       }
+      const endedMs = performance.now();
+      if (endedMs - beganMs >= PAID_FROM_MS) this.#pay(event, endedMs - beganMs);
+      beganMs = endedMs;
     }
-    this.#pay();
     this.#wokenMs = undefined;
     return this.#answers.count;
   }
 
-  /** The event is about to be decided: with those before it, if they are of the same pod, and few. */
-  #time(event: EngineEvent): void {
-    const podIdx = "podIdx" in event ? event.podIdx : NO_POD;
-    if (this.#timed > 0 && (podIdx !== this.#timedPod || this.#timed === TIMED_TOGETHER)) this.#pay();
-    this.#timedPod = podIdx;
-    this.#timed += 1;
-    // Of others the pod has paid nothing when they began.
-    if (event.type === "request" || event.type === "accepted" || event.type === "connect-request")
-      this.#timedVerdicts += 1;
-  }
-
-  /** Charges the time to the pod of the events, so that the other pods of the thread do not wait for its decisions over and over. */
-  #pay(): void {
-    const nowMs = performance.now();
-    const ms = nowMs - this.#timedFromMs;
-    if (ms >= PAID_FROM_MS && this.#timedPod !== NO_POD && !this.#closed)
-      this.#native.spendTime(this.#timedPod, Math.round(ms * 1_000), this.#timedVerdicts);
-    this.#begin(nowMs);
-  }
-
-  #begin(nowMs: number): void {
-    this.#timedFromMs = nowMs;
-    this.#timedPod = NO_POD;
-    this.#timed = 0;
-    this.#timedVerdicts = 0;
+  /** Charges the time to the pod of the event's connection, so that the other pods of the thread do not wait for its decisions over and over. */
+  #pay(event: EngineEvent, ms: number): void {
+    if ("podIdx" in event && !this.#closed) this.#native.spendTime(event.podIdx, Math.round(ms * 1_000));
   }
 
   /** The wall clock in milliseconds. A wake-up looks at it once for all of its events. */

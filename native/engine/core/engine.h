@@ -46,9 +46,7 @@ class Engine {
   bool AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd);
   void SetFlowMap(int fd) { flows_.SetMap(fd); }
   // TypeScript has taken so long for an event of this pod.
-  void SpendTime(uint32_t pod_idx, uint32_t us, uint32_t verdicts) {
-    shares_.SpendTime(pod_idx, us, verdicts);
-  }
+  void SpendTime(uint32_t pod_idx, uint32_t us) { shares_.SpendTime(pod_idx, us); }
   void Submit();
   // False: there is no such connection.
   bool Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const;

@@ -152,9 +152,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
 
   void SpendTime(const Napi::CallbackInfo& info) {
     uint32_t pod_idx = 0, us = 0;
-    uint32_t verdicts = 0;
-    if (ArgU32(info, 0, &pod_idx) && ArgU32(info, 1, &us) && ArgU32(info, 2, &verdicts) && Live())
-      engine_->SpendTime(pod_idx, us, verdicts);
+    if (ArgU32(info, 0, &pod_idx) && ArgU32(info, 1, &us) && Live()) engine_->SpendTime(pod_idx, us);
   }
 
   Napi::Value Counters(const Napi::CallbackInfo& info) {

@@ -88,14 +88,13 @@ void PodShares::Spend(PodShare* share, uint32_t work) {
   turns_.Spend(&share->account_->queue, units, turn_.number());
 }
 
-void PodShares::SpendTime(uint32_t pod_idx, uint32_t us, uint32_t verdicts) {
+void PodShares::SpendTime(uint32_t pod_idx, uint32_t us) {
   const auto units = static_cast<int32_t>(us / kUsPerUnit);
-  const auto asked = static_cast<int32_t>(std::clamp(verdicts, 1u, kMostVerdicts));
   PodAccount& account = AccountOf(pod_idx);
   turns_.SetShare(Share());
-  // The pod has paid the expected part when its requests began.
-  turns_.Spend(&account.queue, std::max(units - asked * account.verdict_units, 0), turn_.number());
-  account.verdict_units = std::max(account.verdict_units, std::min(units / asked, kShareAlone));
+  // The pod has paid the expected part when its request began.
+  turns_.Spend(&account.queue, std::max(units - account.verdict_units, 0), turn_.number());
+  account.verdict_units = std::max(account.verdict_units, std::min(units, kShareAlone));
 }
 
 int32_t PodShares::MayCome(uint32_t pod_idx, int32_t most) {

@@ -55,8 +55,6 @@ class PodShares final : public Turn::Task {
   // A head of HTTP/2 is a unit, and so are as many other frames as cost that much.
   static constexpr uint32_t kWorkPerUnit = 16;
   static constexpr uint32_t kUsPerUnit = 5;
-  // That TypeScript may time together.
-  static constexpr uint32_t kMostVerdicts = 64;
 
   PodShares(Turn& turn, const Buffers& buffers, Stats& stats)
       : turn_(turn), buffers_(buffers), stats_(stats) {}
@@ -74,9 +72,9 @@ class PodShares final : public Turn::Task {
   bool MayRead(PodShare* share);
   // Reading has caused so much work, in units of the toll (http2/toll.h): the pod has as much less of its next turns.
   void Spend(PodShare* share, uint32_t work);
-  // TypeScript has taken so long for events of the pod, in microseconds, of which so many ask for a verdict: the pod has as much less of its
-  // next turns, also of those after all its connections have ended. What it asks for next counts as if it took as long as each of them.
-  void SpendTime(uint32_t pod_idx, uint32_t us, uint32_t verdicts);
+  // TypeScript has taken so long for an event of the pod, in microseconds: the pod has as much less of its next turns, also of those
+  // after all its connections have ended. What it asks for next counts as if it took as long.
+  void SpendTime(uint32_t pod_idx, uint32_t us);
   // How many connections of the pod may come in this turn, of at most so many: fewer while verdicts are dear, none while it owes for them.
   int32_t MayCome(uint32_t pod_idx, int32_t most);
   // So many have come.

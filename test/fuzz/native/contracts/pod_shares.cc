@@ -428,7 +428,7 @@ void PayForTime() {
   {
     Connection dear(world, 1);
     Expect(dear.Open(400) && shares.MayGo(&dear, 400), "the first request to go");
-    shares.SpendTime(1, kUs, 1);
+    shares.SpendTime(1, kUs);
   }
   Expect(shares.MayCome(1, 128) == 0 && shares.MayCome(2, 128) == 128, "no connection to come while it owes");
   Connection next(world, 1), beside(world, 1);
@@ -450,19 +450,10 @@ void PayForTime() {
     Expect(shares.MayCome(1, 128) >= before, "more to come with each that has come");
     before = shares.MayCome(1, 128);
   }
-  // Verdicts that are timed together: each is as dear as its part of the time.
-  Connection several(world, 3);
-  Expect(several.Open(400) && shares.MayGo(&several, 400), "the first request to go");
-  shares.SpendTime(3, 8 * 12 * PodShares::kUsPerUnit, 8);
-  for (int paid = 0; shares.MayCome(3, 128) == 0; paid++) {
-    Expect(paid < 5, "their time to be paid once");
-    world.Turn();
-  }
-  Expect(shares.MayCome(3, 128) == 2, "two connections of twelve units to come in a turn of 24");
   // Accounts of pods that have gone stay for as long as they owe something, and not for ever.
   for (uint32_t pod = 10; pod < 10'000; pod++) {
     Connection gone(world, pod);
-    shares.SpendTime(pod, kUs, 1);
+    shares.SpendTime(pod, kUs);
     if (pod % 8 == 0) world.Turn();
     Expect(shares.accounts() < 2'000, "no account for ever");
   }
