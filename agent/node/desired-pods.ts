@@ -12,8 +12,9 @@ export type DesiredPods = {
 };
 
 /**
- * Several workloads of a node claim a UID, or one claims a static pod's. Only a pod that the API server itself has named has a UID that no other can have: a static pod's is
- * in an annotation of its mirror, and every user who may create pods may write such annotations (control/kinds/static-pod.ts).
+ * Several workloads of a node claim a UID, or a single workload claims a static pod's. Only a pod that the API server itself has named has a UID
+ * that no other can have: a static pod's is in an annotation of its mirror, and every user who may create pods may write such annotations
+ * (control/kinds/static-pod.ts).
  */
 export type PodRivalry = {
   /** In the order of their uids. Those outside the mesh are among them: the pod may be theirs. */

@@ -38,12 +38,6 @@ bool HasPrefix(const uint8_t* bytes, Http1Span name, std::string_view lower) {
          SameText(bytes, {name.at, static_cast<uint16_t>(lower.size())}, lower);
 }
 
-// Of a token: no letter and no digit. CGI and WSGI read them alike.
-bool IsSign(uint8_t byte) {
-  const uint8_t small = byte | 0x20;
-  return !(small >= 'a' && small <= 'z') && !(byte >= '0' && byte <= '9');
-}
-
 bool IsOrlops(const uint8_t* bytes, Http1Span name) {
   if (name.length < 8 || (bytes[name.at] | 0x20) != 'x') return false;
   const uint8_t* const text = bytes + name.at;

@@ -29,7 +29,7 @@ enum class Http1Name : uint8_t {
   kTrailer,
   kTransferEncoding,
   kUpgrade,
-  kOrlop,  // x-orlop-*, also with `_` for `-`, which CGI and WSGI read alike
+  kOrlop,  // x-orlop-*, also with other signs for `-` (IsSign)
 };
 
 struct Http1Field {
@@ -50,6 +50,13 @@ extern const uint8_t kHttp1Classes[256];
 
 inline bool IsHttp1(uint8_t byte, Http1Class what) {
   return (kHttp1Classes[byte] & what) != 0;
+}
+
+// Of a token: no letter and no digit. CGI, WSGI and Rack read all signs of a name alike, so names that differ in them alone are the same name
+// wherever a caller must not choose (agent/mesh/alike-names.ts, for rules).
+inline bool IsSign(uint8_t byte) {
+  const uint8_t small = byte | 0x20;
+  return !(small >= 'a' && small <= 'z') && !(byte >= '0' && byte <= '9');
 }
 
 // True if the bytes are `lower`, ASCII letters of either case. `lower` is made of small letters, digits, `-` and `/`.

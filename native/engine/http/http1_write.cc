@@ -100,8 +100,7 @@ bool IsEnvoys(const uint8_t* bytes, Http1Span name) {
     for (size_t i = 0; i < lower.size(); i++) {
       const uint8_t byte = bytes[name.at + i];
       const uint8_t small = byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte;
-      const bool sign = !(small >= 'a' && small <= 'z') && !(small >= '0' && small <= '9');
-      if ((sign ? '-' : small) != static_cast<uint8_t>(lower[i])) return false;
+      if ((IsSign(small) ? '-' : small) != static_cast<uint8_t>(lower[i])) return false;
     }
     return true;
   };
