@@ -207,6 +207,23 @@ test("a header's value above ASCII: a DENY takes it in UTF-8 and in Latin-1, an 
     assert.equal(matching(of(value), request({ headers: { "x-team": [sent] } })), wanted, `${value} ${sent}`);
 });
 
+test("a condition on the field Host: a DENY takes each spelling of the host, an ALLOW the field as it is written", () => {
+  const of = (fields: Parameters<typeof condition>[1]): Rule =>
+    rule({ when: [condition("request.headers[Host]", { http: true, ...fields })] });
+  for (const [authority, wanted, wantedNot] of [
+    ["api", "AD", ""],
+    ["API", "D", "D"],
+    ["api:8080", "D", "D"],
+    ["Api.", "D", "D"],
+    ["api@evil", "D", "D"],
+    ["web", "", "AD"],
+  ] as const) {
+    const read = request({ authority, headers: { host: [authority] } });
+    assert.equal(matching(of({ strings: [text("api")] }), read), wanted, authority);
+    assert.equal(matching(of({ notStrings: [text("api")] }), read), wantedNot, `not ${authority}`);
+  }
+});
+
 test("a header with an empty value is present for a DENY, and absent for an ALLOW", () => {
   const is = rule({
     when: [condition("request.headers[x]", { http: true, strings: [text("*")] })],

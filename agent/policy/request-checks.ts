@@ -72,12 +72,16 @@ export function methodCheck(field: string, methods: readonly StringMatch[], opti
 
 /** A host matches by its name, or by `name:port` where the caller wrote a port. */
 export function hostCheck(field: string, hosts: readonly StringMatch[], options: RequestCheckOptions): RuleCheck {
-  const test = anyOf(hosts.map(canonicalHostMatch));
   return requestCheck(field, hosts, options, {
     text: "host",
-    match: ({ host: { readings } }) => (readings.length === 0 ? null : readings.some(test)),
+    match: hostTest(hosts),
     got: ({ host: { text, ambiguity } }) => (ambiguity === null ? shown(text) : "no readable host"),
   });
+}
+
+function hostTest(hosts: readonly StringMatch[]): RequestMatch {
+  const test = anyOf(hosts.map(canonicalHostMatch));
+  return ({ host: { readings } }) => (readings.length === 0 ? null : readings.some(test));
 }
 
 /** Lower case; of an exact host its canonical form, with the port if one is written. */
@@ -128,7 +132,8 @@ function templateTest(template: string, form: (text: string) => string): TextTes
 /**
  * A field sent several times matches widely by any value or by all joined with commas, as RFC 9110 section 5.3 joins them, and
  * narrowly by the joined form or by every value. A field with an empty value is there, so the wide `*` takes it. Fields whose names an
- * application may take for this name count widely; narrowly the field itself must match, and with them, too.
+ * application may take for this name count widely; narrowly the field itself must match, and with them, too. The field Host counts widely
+ * in each spelling of the host (`canonicalHost`).
  */
 export function headerCheck(
   field: string,
@@ -138,8 +143,12 @@ export function headerCheck(
   const isAny = isWide(options);
   const test = anyOf(isAny ? values.flatMap(sentForms) : values.map(sentInUtf8));
   const asksPresence = values.some(({ kind }) => kind === "presence");
+  const testHost = isAny && name === "host" ? hostTest(values) : () => false;
   return requestCheck(field, values, options, {
-    match: ({ header }) => {
+    match: (request) => {
+      const { header } = request;
+      const isHost = testHost(request);
+      if (isHost !== false) return isHost;
       const alike = header(name, "alike");
       if (alike.length === 0) return false;
       if (isAny && asksPresence) return true;

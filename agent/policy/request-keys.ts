@@ -52,7 +52,8 @@ type HeaderKeyOf = (name: string, match: StringMatch) => string | null;
 function headerKeys(conditions: readonly Condition[], keyOf: HeaderKeyOf): readonly string[] | null {
   for (const condition of conditions) {
     const name = headerOf(condition);
-    if (name === undefined || condition.strings.length === 0) continue;
+    // A host is compared in several spellings (`headerCheck`).
+    if (name === undefined || name === "host" || condition.strings.length === 0) continue;
     const keys = condition.strings.flatMap(sentForms).map((match) => keyOf(name, match));
     if (keys.every((key) => key !== null)) return [...new Set(keys)];
   }

@@ -13,6 +13,7 @@ import {
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { qualified, type RuleContext, reportUnseen, toCondition, whenEntry } from "./authorization-condition.ts";
 import { cidr, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
+import { hostMatch } from "./host-match.ts";
 import { eachOf, located, optional, parts, type Read, type Reader, required } from "./schema.ts";
 import { quoted, type Report, type Value, wrong } from "./value.ts";
 
@@ -23,6 +24,7 @@ const portList = optional(some(portText), []);
 // Fields that only a request shows. Their position is kept, so that a finding names the line.
 const requestStrings = optional(located(some(stringMatch)), null);
 const requestCidrs = optional(located(some(cidr)), null);
+const requestHosts = optional(located(some(hostMatch)), null);
 const requestPaths = optional(located(some(pathMatch)), null);
 
 const source = parts({
@@ -43,8 +45,8 @@ const source = parts({
 });
 
 const operation = parts({
-  hosts: requestStrings,
-  notHosts: requestStrings,
+  hosts: requestHosts,
+  notHosts: requestHosts,
   ports: portList,
   notPorts: portList,
   methods: requestStrings,
