@@ -21,9 +21,10 @@ const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
       address: fc.integer({ min: 1, max: 3 }),
       protocol: fc.constantFrom("hbone" as const, "none" as const),
       app: fc.constantFrom(...names),
+      healthy: fc.boolean(),
     })
-    .map(({ name, namespace, address, protocol, app }): MeshUpdate => {
-      const given = { namespace, addresses: [`10.0.0.${address}`], protocol, labels: { app } };
+    .map(({ name, namespace, address, protocol, app, healthy }): MeshUpdate => {
+      const given = { namespace, addresses: [`10.0.0.${address}`], protocol, labels: { app }, healthy };
       return { kind: "workload", op: "upsert", value: workload(name, given) };
     }),
   fc
@@ -98,15 +99,27 @@ function expected(store: MeshStore): Map<string, string> {
 
 const sorted = (table: Map<string, string>): [string, string][] => [...table].sort();
 
-test("change by change the table is what it would be from scratch", () => {
+/** Addresses that went direct by `before` on some port, or that it did not have, and that do not go direct by `after`, or are new in it. */
+function joinedBetween(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
+  const joined = [...after].filter(([key, verdict]) => {
+    const was = before.get(key);
+    return was === undefined || (was.endsWith("direct") && verdict.endsWith("refuse"));
+  });
+  return [...new Set(joined.map(([key]) => key.split(" ")[0] ?? ""))].sort();
+}
+
+test("change by change the table is what it would be from scratch, and what joined is what it did not have or let go direct", () => {
   fc.assert(
     fc.property(fc.array(fc.array(anyUpdate, { minLength: 1, maxLength: 4 }), { maxLength: 16 }), (batches) => {
       const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
       const destinations = new Destinations({ mesh: store, judge: judgeOf(store) }, []);
       const table = new Map<string, string>();
       for (const batch of batches) {
-        written(table, destinations.changed(store.apply(batch)));
+        const before = new Map(table);
+        const change = destinations.changed(store.apply(batch));
+        written(table, change);
         assert.deepEqual(sorted(table), sorted(expected(store)));
+        assert.deepEqual([...change.joined].sort(), joinedBetween(before, table));
       }
     }),
     { numRuns: 2_000 },
@@ -123,6 +136,7 @@ test("what an earlier agent left is mended: wrong verdicts, and entries of nobod
   assert.deepEqual(destinations.all(), {
     put: [{ address: "10.0.0.1", port: 0, verdict: "direct" }],
     remove: [{ address: "10.0.0.9", port: 0, verdict: "direct" }],
+    joined: new Set(),
   });
 });
 
@@ -140,5 +154,27 @@ test("the stricter of two claims stands, and the other when it goes", () => {
   // Both have the address, so nobody can tell which of them would answer.
   assert.deepEqual(first.put, [{ address: "10.0.0.1", port: 0, verdict: "unanswered-refuse" }]);
   const later = destinations.changed(store.apply([{ kind: "workload", op: "remove", key: "box//Pod/shop/api" }]));
-  assert.deepEqual(later, { put: [{ address: "10.0.0.1", port: 0, verdict: "direct" }], remove: [] });
+  assert.deepEqual(later, {
+    put: [{ address: "10.0.0.1", port: 0, verdict: "direct" }],
+    remove: [],
+    joined: new Set(),
+  });
+});
+
+test("an endpoint that falls ill or recovers makes nobody join: only what its Service answers is another", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const destinations = new Destinations({ mesh: store, judge: judgeOf(store) }, []);
+  const web = (healthy: boolean): MeshUpdate => ({
+    kind: "workload",
+    op: "upsert",
+    value: workload("web", { healthy }),
+  });
+  const vip = service("web", { vips: ["10.96.0.1"], selector: { app: "web" } });
+  const first = destinations.changed(store.apply([web(true), { kind: "service", op: "upsert", value: vip }]));
+  assert.deepEqual([...first.joined].sort(), ["10.0.0.1", "10.96.0.1"]);
+  for (const healthy of [false, true]) {
+    const { put, joined } = destinations.changed(store.apply([web(healthy)]));
+    assert.deepEqual(put, [{ address: "10.96.0.1", port: 80, verdict: healthy ? "direct" : "unanswered-direct" }]);
+    assert.deepEqual([...joined], []);
+  }
 });

@@ -9,6 +9,15 @@ import { inOrder, type TableChange } from "./table-change.ts";
 
 const { keyOf } = outRules;
 
+/** What has to be written. */
+export type DestinationChange = TableChange<OutEntry> & {
+  /**
+   * Addresses with a row that is new, or that no longer lets go direct: connections that went direct there may have to end. A row in which
+   * only something else changes, as when an endpoint falls ill, is not among them.
+   */
+  readonly joined: ReadonlySet<string>;
+};
+
 /** The entry that each key had before this change; undefined: none. */
 type Touched = Map<string, OutEntry | undefined>;
 
@@ -36,7 +45,7 @@ export class Destinations {
   }
 
   /** What has to be written so that the table is right, whatever was in it. */
-  all(): TableChange<OutEntry> {
+  all(): DestinationChange {
     const { mesh } = this.#world;
     const touched: Touched = new Map(this.#found);
     for (const uid of this.#workloads.keys()) if (mesh.workload(uid) === undefined) this.#workload(uid, touched);
@@ -48,7 +57,7 @@ export class Destinations {
   }
 
   /** After the store applied `change`. A policy may bear on all of its namespace, and that of the root namespace on everybody. */
-  changed(change: MeshChange): TableChange<OutEntry> {
+  changed(change: MeshChange): DestinationChange {
     const { mesh } = this.#world;
     const namespaces = new Set([...change.authorizationPolicies, ...change.peerAuthentications].map(namespaceOf));
     if (namespaces.has(mesh.rootNamespace)) return this.all();
@@ -96,15 +105,21 @@ export class Destinations {
     return this.#claims.chosen(key, ofAll);
   }
 
-  #difference(touched: Touched): TableChange<OutEntry> {
+  #difference(touched: Touched): DestinationChange {
     const put: OutEntry[] = [];
     const remove: OutEntry[] = [];
+    const joined = new Set<string>();
     for (const [key, before] of touched) {
       const after = this.#strictest(key);
-      if (after !== undefined && after.verdict !== before?.verdict) put.push(after);
-      if (after === undefined && before !== undefined) remove.push(before);
+      if (after === undefined) {
+        if (before !== undefined) remove.push(before);
+      } else if (after.verdict !== before?.verdict) {
+        put.push(after);
+        if (before === undefined || (goesDirect(before.verdict) && !goesDirect(after.verdict)))
+          joined.add(after.address);
+      }
     }
-    return inOrder({ put, remove }, outRules);
+    return { ...inOrder({ put, remove }, outRules), joined };
   }
 }
 

@@ -152,7 +152,7 @@ export class KernelTables {
   /**
    * Writes what each destination gets while no agent lives, and thereby which destinations are the mesh's. null: everything
    * anew.
-   * @returns addresses that may be new to the table, so that connections to them may have gone direct before; null: any may be
+   * @returns addresses to which connections may have gone direct that must not any more (`joined` of Destinations); null: any may be
    */
   setDestinations(change: MeshChange | null): readonly string[] | null {
     const anew = change === null || !this.#meshKnown;
@@ -162,7 +162,7 @@ export class KernelTables {
     this.#writeDestinations(table, this.#open.outbound);
     if (anew && !this.#full) this.#gate?.gate.setMeshWritten(true);
     if (anew && table.put.length > 0) return null;
-    return [...new Set(table.put.map(({ address }) => address))];
+    return [...table.joined];
   }
 
   close(): void {
