@@ -32,8 +32,8 @@ test("a file without a NodeConfig is a node with every default", (t) => {
     podsCgroup: "mounted",
     heartbeatLimitMs: 2_000,
     nodeAccess: { mode: "none", kubeletCgroup: "", from: [] },
-    agentUid: 65_534,
-    agentGid: 65_534,
+    agentUid: 61_008,
+    agentGid: 61_008,
     log: { level: "info" },
   });
   assert.equal(agent.settings.trustDomain, "cluster.local");

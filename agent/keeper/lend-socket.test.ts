@@ -17,7 +17,7 @@ after(() => rmSync(scratch, { recursive: true }));
 const someFd = (): number => openSync("/dev/null", "r");
 const nothing = (): void => {};
 const lender = new Lender({
-  agentUid: 65534,
+  agentUid: 61008,
   gone: () => {},
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
   handle: async (request: Request): Promise<ReplyWithFds> => {

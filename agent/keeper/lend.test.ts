@@ -60,7 +60,7 @@ async function handle(request: Request): Promise<ReplyWithFds> {
 }
 
 function setUp(uid = 0) {
-  const lender = new Lender({ agentUid: 65534, handle, gone: () => {}, log: quiet });
+  const lender = new Lender({ agentUid: 61008, handle, gone: () => {}, log: quiet });
   const pairs: ReturnType<typeof fakeChannelPair>[] = [];
   let keeperIsThere = true;
   const connect: ConnectChannel = (_path, events) => {
@@ -196,8 +196,8 @@ test("an agent of neither root nor our user gets nothing", async () => {
 });
 
 function attacker() {
-  const lender = new Lender({ agentUid: 65534, handle, gone: () => {}, log: quiet });
-  const { accepted, connected } = fakeChannelPair(65534);
+  const lender = new Lender({ agentUid: 61008, handle, gone: () => {}, log: quiet });
+  const { accepted, connected } = fakeChannelPair(61008);
   const session = lender.accept(accepted);
   assert.ok(session);
   const replies: { text: string; fds: readonly number[] }[] = [];
@@ -249,7 +249,7 @@ test("an agent that does not read loses its connection, not our descriptors", as
 });
 
 test("at most eight agents at once", () => {
-  const lender = new Lender({ agentUid: 65534, handle, gone: () => {}, log: quiet });
+  const lender = new Lender({ agentUid: 61008, handle, gone: () => {}, log: quiet });
   const accepted = Array.from({ length: 9 }, () => lender.accept(fakeChannelPair(0).accepted));
   assert.equal(accepted.filter(Boolean).length, 8);
 });

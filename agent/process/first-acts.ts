@@ -1,17 +1,29 @@
 // start-up · what agent and keeper do as root before their rooms are loaded: they hand files over and give up privileges. This
 // file loads little, because in here the process executes itself once and loads it again.
-import { closeSync, constants, existsSync, fchownSync, fstatSync, mkdirSync, openSync } from "node:fs";
-import { dirname } from "node:path";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  type Stats,
+} from "node:fs";
+import { basename, dirname } from "node:path";
 import { type Handover, takeHandover } from "./handover.ts";
 import { forbidDumps, raiseOpenFiles, setLimit } from "./libc.ts";
 import { memoryEnvironment } from "./memory-environment.ts";
 import { agentStarts, keeperStarts, shedPrivileges } from "./privileges.ts";
 
 export type AgentUser = { readonly agentUid: number; readonly agentGid: number };
-/** What root hands to the agent's user: the run directory, and the CA file with its directory. */
+/** What root hands to the agent's user: run and state directory, and the CA file with its directory. */
 export type AgentFiles = AgentUser & {
   readonly runDir: string;
   readonly stateDir: string;
+  /** `access`: stdout, off or a path. */
+  readonly log: { readonly access: string };
   readonly ca: { readonly provider: "embedded"; readonly rootFile: string } | { readonly provider: "service" };
 };
 
@@ -61,18 +73,63 @@ export function controlFirstActs(): void {
  */
 function giveFilesToAgent(config: AgentFiles): void {
   if (process.getuid?.() !== 0) return;
+  const { access } = config.log;
+  const logName = dirname(access) === config.runDir ? [basename(access)] : [];
   mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
-  giveToAgent(config.runDir, config);
+  giveDirectory(config.runDir, [...keptNames, ...logName], config);
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-  giveToAgent(config.stateDir, config);
+  giveDirectory(config.stateDir, keptNames, config);
   // What an authority elsewhere needs, the kubelet mounts readable.
   if (config.ca.provider === "service") return;
   const caDirectory = dirname(config.ca.rootFile);
-  if (!existsSync(caDirectory)) {
-    mkdirSync(caDirectory, { recursive: true, mode: 0o700 });
-    giveToAgent(caDirectory, config);
-  }
+  // A directory that the operator made for the file is the operator's; that of an agent with another user becomes this agent's.
+  const isNew = mkdirSync(caDirectory, { recursive: true, mode: 0o700 }) !== undefined;
+  if (isNew || ownerOf(caDirectory) === FORMER_USER) giveToAgent(caDirectory, config);
   if (existsSync(config.ca.rootFile)) giveToAgent(config.ca.rootFile, config);
+}
+
+/** Of agents of earlier revisions, unless configured otherwise. */
+const FORMER_USER = 65_534;
+/** What an agent keeps for the next agent (agent/control/last-good.ts). */
+const keptNames = ["last-good.json", "last-good", "last-good-cluster.jsonl"];
+
+/**
+ * Makes a directory the agent's. Where it was that of an agent with another user, what that agent kept in it comes first: a start that is
+ * killed begins again. An attacker who had taken that agent over may exchange what is in there meanwhile, so each thing is opened below its
+ * directory's descriptor, and looked at by its own: links are left alone, and what is not that user's.
+ */
+export function giveDirectory(path: string, names: readonly string[], agent: AgentUser): void {
+  const fd = openOwn(path, constants.O_DIRECTORY);
+  if (fd === undefined) return;
+  try {
+    const { uid } = fstatSync(fd);
+    if (uid !== 0 && uid !== agent.agentUid) giveKept(fd, names, uid, agent, true);
+  } finally {
+    closeSync(fd);
+  }
+  giveToAgent(path, agent);
+}
+
+function giveKept(
+  directory: number,
+  names: readonly string[],
+  formerUid: number,
+  agent: AgentUser,
+  withDirectories: boolean,
+): void {
+  for (const name of names) {
+    const fd = openOwn(`/proc/self/fd/${directory}/${name}`);
+    if (fd === undefined) continue;
+    try {
+      const found = fstatSync(fd);
+      if (!isPlain(found) || found.uid !== formerUid) continue;
+      if (found.isDirectory() && !withDirectories) continue;
+      if (found.isDirectory()) giveKept(fd, readdirSync(`/proc/self/fd/${fd}`), formerUid, agent, false);
+      fchownSync(fd, agent.agentUid, agent.agentGid);
+    } finally {
+      closeSync(fd);
+    }
+  }
 }
 
 /**
@@ -80,18 +137,37 @@ function giveFilesToAgent(config: AgentFiles): void {
  * over: a symbolic or hard link to another owner's file is left alone, and the agent will report that the file is not its own.
  */
 export function giveToAgent(path: string, { agentUid, agentGid }: AgentUser): void {
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ELOOP") return;
-    throw error;
-  }
+  const fd = openOwn(path);
+  if (fd === undefined) return;
   try {
     const found = fstatSync(fd);
-    const plain = found.isDirectory() || (found.isFile() && found.nlink === 1);
     // The process comes here a second time after it has shed its capabilities, and could not do it then.
-    if (plain && found.uid !== agentUid) fchownSync(fd, agentUid, agentGid);
+    if (isPlain(found) && found.uid !== agentUid) fchownSync(fd, agentUid, agentGid);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Undefined: nothing is there, or a symbolic link, or no directory where it is to be a directory. */
+function openOwn(path: string, more = 0): number | undefined {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | more);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    // A socket: ENXIO.
+    if (["ELOOP", "ENOENT", "ENOTDIR", "ENXIO"].includes(code)) return undefined;
+    throw error;
+  }
+}
+
+/** No other name may lead to it. */
+const isPlain = (found: Stats): boolean => found.isDirectory() || (found.isFile() && found.nlink === 1);
+
+function ownerOf(path: string): number | undefined {
+  const fd = openOwn(path);
+  if (fd === undefined) return undefined;
+  try {
+    return fstatSync(fd).uid;
   } finally {
     closeSync(fd);
   }

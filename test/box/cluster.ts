@@ -80,8 +80,8 @@ export type Cluster = {
   close(): Promise<void>;
 };
 
-/** The agent's user and group unless configured otherwise: nobody. */
-export const AGENT_UID = 65_534;
+/** The agent's user and group unless configured otherwise. */
+export const AGENT_UID = 61_008;
 /** This revision's programs, as its agent/ says by now. */
 export const orlopMain = upToDateProgram();
 

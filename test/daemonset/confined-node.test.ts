@@ -5,11 +5,15 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   chownSync,
   existsSync,
+  lchownSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmdirSync,
   statSync,
+  symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -17,11 +21,14 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { upToDateProgram } from "../../.ci/strip.js";
+import { AGENT_USER } from "../../agent/control/kinds/node-config.ts";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 import { Bench, nodeBinary } from "./confine.ts";
 import { container, podOf } from "./manifest.ts";
 
+/** Of agents of earlier revisions. */
+const FORMER_USER = 65_534;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const main = upToDateProgram();
 const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
@@ -109,7 +116,7 @@ const bounding = (capabilities: readonly string[]): string =>
 const startKeeper = (capabilities: readonly string[]): Program =>
   new Program("keeper", [
     ...["unshare", "-m", "sh", "-c", readOnlySysctl, "sh"],
-    ...["setpriv", "--regid", "65534", "--clear-groups"],
+    ...["setpriv", "--regid", String(AGENT_USER), "--clear-groups"],
     ...["--bounding-set", bounding(capabilities), "--inh-caps=-all"],
     ...bench.under("keeper", "kill"),
     ...[nodeBinary, main, "keeper", "-c", config],
@@ -119,7 +126,7 @@ const startAgent = (): Program =>
   new Program("agent", [
     // The checkout may lie where its user cannot read; only this process sees it there.
     ...["unshare", "-n", "-m", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', root, at("opt")],
-    ...["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+    ...["setpriv", "--reuid", String(AGENT_USER), "--regid", String(AGENT_USER), "--clear-groups"],
     ...["--bounding-set", bounding(container("agent").capabilities), "--inh-caps=-all", "--no-new-privs"],
     ...bench.under("agent", "kill"),
     ...[moved(nodeBinary), moved(main), "agent", "-c", config],
@@ -145,8 +152,26 @@ function prepareNode(): void {
   ]);
   mkdirSync(at("kubelet"));
   for (let start = 0; start < 2; start++) runFirst(paths);
-  const { uid: owner, gid, mode } = statSync(at("run"));
-  assert.deepEqual([owner, gid, mode & 0o777], [65534, 65534, 0o700]);
+  for (const name of ["run", "state"]) {
+    const { uid: owner, gid, mode } = statSync(at(name));
+    assert.deepEqual([owner, gid, mode & 0o777], [AGENT_USER, AGENT_USER, 0o700]);
+  }
+  const copy = join(at("state"), "last-good-cluster.jsonl");
+  // What an agent of before left behind, and what such an agent could plant if an attacker had it.
+  const planted: readonly [owner: number, make: () => void][] = [
+    [AGENT_USER, () => writeFileSync(copy, "")],
+    [0, () => symlinkSync(at("secret"), copy)],
+    [FORMER_USER, () => linkSync(at("secret"), copy)],
+  ];
+  writeFileSync(at("secret"), "");
+  for (const [owner, make] of planted) {
+    make();
+    lchownSync(copy, FORMER_USER, FORMER_USER);
+    for (const name of ["run", "state"]) chownSync(at(name), FORMER_USER, FORMER_USER);
+    runFirst(paths);
+    assert.deepEqual([statSync(copy).uid, statSync(at("state")).uid], [owner, AGENT_USER]);
+    unlinkSync(copy);
+  }
   assert.deepEqual(readdirSync(at("kubelet/seccomp/orlop")), ["agent.json", "keeper.json"]);
 }
 
@@ -158,7 +183,7 @@ async function makeRoot(): Promise<void> {
     { rootFile, leafTtlSeconds: 3600, trustDomain: "cluster.local" },
     { wallMs: Date.now },
   ).roots();
-  for (const path of [dirname(rootFile), rootFile]) chownSync(path, 65534, 65534);
+  for (const path of [dirname(rootFile), rootFile]) chownSync(path, AGENT_USER, AGENT_USER);
 }
 
 /** As a container runtime mounts it. */

@@ -11,6 +11,7 @@ import { ClusterApi } from "../../agent/authority/cluster.ts";
 import { readControlConfiguration } from "../../agent/authority/configuration.ts";
 import { RootKeeper } from "../../agent/authority/root-keeper.ts";
 import { ROUTE_CONTROLLER } from "../../agent/authority/route-status.ts";
+import { AGENT_USER } from "../../agent/control/kinds/node-config.ts";
 
 type Rule = {
   readonly apiGroups: readonly string[];
@@ -93,7 +94,7 @@ test("the roles are what the program asks: nothing is missing, and nothing is mo
 test("its pods are not root, have no capability and write nowhere; the configuration is where the program looks", () => {
   const { securityContext, containers } = only("Deployment").spec?.template.spec ?? assert.fail();
   assert.deepEqual(securityContext, {
-    ...{ runAsNonRoot: true, runAsUser: 65_534, runAsGroup: 65_534, fsGroup: 65_534 },
+    ...{ runAsNonRoot: true, runAsUser: AGENT_USER, runAsGroup: AGENT_USER, fsGroup: AGENT_USER },
     seccompProfile: { type: "RuntimeDefault" },
   });
   for (const { securityContext: own, args } of containers) {

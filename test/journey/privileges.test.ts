@@ -7,6 +7,7 @@ import { keeperLives, keeperStarts } from "../../agent/process/privileges.ts";
 import { call } from "../../demo/app/roles.ts";
 import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { pidOf } from "../../demo/mesh/mesh-run.ts";
+import { AGENT_UID } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;
@@ -39,8 +40,8 @@ describe("the agent", () => {
   test("is not root, in any thread", () => {
     for (const node of nodes) {
       for (const thread of threads(pid(node, "agent"))) {
-        assert.deepEqual(thread.get("Uid")?.split("\t"), Array(4).fill("65534"), thread.get("Name"));
-        assert.deepEqual(thread.get("Gid")?.split("\t"), Array(4).fill("65534"), thread.get("Name"));
+        assert.deepEqual(thread.get("Uid")?.split("\t"), Array(4).fill(String(AGENT_UID)), thread.get("Name"));
+        assert.deepEqual(thread.get("Gid")?.split("\t"), Array(4).fill(String(AGENT_UID)), thread.get("Name"));
         assert.equal(thread.get("Groups"), "", thread.get("Name"));
       }
     }
@@ -87,7 +88,7 @@ describe("the keeper", () => {
   test("is of the agent's group, so that its socket is; and nobody else may write beside it", () => {
     const directory = `${journey.cluster.node("node-a").runDir}-keeper`;
     const { uid, gid, mode } = statSync(`${directory}/keeper.sock`);
-    assert.deepEqual([uid, gid, mode & 0o777], [0, 65534, 0o660]);
+    assert.deepEqual([uid, gid, mode & 0o777], [0, AGENT_UID, 0o660]);
     const parent = statSync(directory);
     assert.deepEqual([parent.uid, parent.mode & 0o022], [0, 0]);
   });

@@ -1,6 +1,7 @@
 // A node that the revision before this one left behind is taken over by the present keeper and agent: capture never lapses,
 // what was joined in the old layout ends, and pods are joined again, under the present policy. The old revision is built from git.
 import assert from "node:assert/strict";
+import { chownSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { call, startPing, startServers } from "../../demo/app/roles.ts";
@@ -21,6 +22,8 @@ before(async () => {
   const main = path.join(buildPrevious(), "agent/main.ts");
   cluster = await createCluster({ nodes: joinedNodes, nodeConfig: "  dataThreads: 1\n" });
   cluster.writeMesh(joinedMesh(cluster, initial));
+  // The user of agents of that revision; the present agents make the root's directory their own, as they do with what else lies there.
+  chownSync(path.dirname(cluster.caFile), 65_534, 65_534);
   const old = (node: Node): Node => ({ ...node, orlop: (args) => node.start([process.execPath, main, ...args]) });
   const hosts = [...cluster.nodes.flatMap((node) => node.pods), cluster.outside];
   const nodes = cluster.nodes.map(old);

@@ -31,7 +31,7 @@ export const config = {
   podsCgroup,
   heartbeatLimitMs: 2_000,
   nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [] },
-  agentUid: 65534,
+  agentUid: 61008,
   log: { level: "debug" },
 };
 

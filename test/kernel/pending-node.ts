@@ -81,7 +81,7 @@ export class PendingNode {
       podsCgroup: join(this.#base, "pods"),
       heartbeatLimitMs: 5_000,
       nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [] },
-      agentUid: 65534,
+      agentUid: 61008,
       log: { level: "info" },
     };
     this.client = new KeeperClient({

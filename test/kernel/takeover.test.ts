@@ -43,7 +43,7 @@ const config = {
   heartbeatLimitMs: 2_000,
   /** A program of the node that is let in to pods. */
   nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [join(base, "probe")] },
-  agentUid: 65534,
+  agentUid: 61008,
   log: { level: "debug" },
 };
 const layoutDirectory = (version: number): string => join(config.bpffs, "orlop", config.node, `v${version}`);

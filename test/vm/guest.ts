@@ -167,7 +167,7 @@ test("the keeper starts in a pod with a cgroup namespace of its own, and finds t
   start(["sh", ...inside(kubeletCgroup, ["kubelet", "100000"])]);
   for (const path of ["/run/orlop", "/run/orlop-state", "/run/orlop-ca"]) {
     mkdirSync(path);
-    chownSync(path, 65534, 65534);
+    chownSync(path, 61008, 61008);
     chmodSync(path, 0o700);
   }
   writeFileSync("/run/orlop.yaml", config);
@@ -182,7 +182,7 @@ test("the keeper starts in a pod with a cgroup namespace of its own, and finds t
   const program = [
     "/usr/bin/setpriv",
     "--regid",
-    "65534",
+    "61008",
     "--clear-groups",
     ...bounds,
     "node",
@@ -203,7 +203,7 @@ test("the keeper starts in a pod with a cgroup namespace of its own, and finds t
 test("the pod is enrolled: STRICT refuses the node, and lets the kubelet in", LIMIT, async () => {
   assert.ok(keeper?.said().includes("the keeper serves"), "the keeper did not start");
   const bounds = ["--bounding-set", "-all", "--inh-caps=-all", "--no-new-privs"];
-  const user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+  const user = ["--reuid", "61008", "--regid", "61008", "--clear-groups"];
   const agent = start(["/usr/bin/setpriv", ...user, ...bounds, "node", main, "agent", "-c", "/run/orlop.yaml"]);
   await Promise.all([agent.says("pod captured"), agent.says('"ready"')]);
   assert.equal(await dialled(), "ECONNREFUSED");

@@ -3,6 +3,14 @@ import { availableParallelism, hostname } from "node:os";
 import { configDocument, listener } from "./config-document.ts";
 import { integer, list, object, oneOf, optional, type Read, string, text } from "./schema.ts";
 
+/**
+ * The agent's user and group: a number that nobody else has by accident. useradd gives 1000 to 60000 and systemd 60001 to 60705 and 61184
+ * to 65519 (systemd/systemd:docs/UIDS-GIDS.md); Debian's packages have numbers of their own from 63434 on (base-passwd's README). What
+ * runs in user namespaces begins at 65536, OpenShift's namespaces at 1000000000. Images like 999, 1000, 1001, 10001, 65532 and 65534;
+ * 65534 is also what the kernel says of a user that it cannot map. Istio's proxies are 1337, Linkerd's 2102; Cilium's agent is root.
+ */
+export const AGENT_USER = 61_008;
+
 const straightPath = (path: string): string | undefined =>
   path.startsWith("/") && !path.split("/").includes("..") ? path.replace(/(?<=.)\/+$/, "") : undefined;
 
@@ -178,8 +186,9 @@ export const nodeSpec = object({
   metrics: listener({ host: "0.0.0.0", port: 15_020 }),
   ready: listener({ host: "0.0.0.0", port: 15_021 }),
   log: optional(log, logDefaults),
-  agentUid: optional(integer(1, 4_294_967_294), 65_534),
-  agentGid: optional(integer(1, 4_294_967_294), 65_534),
+  /** A keeper warns of 65534, which many programs are. */
+  agentUid: optional(integer(1, 4_294_967_294), AGENT_USER),
+  agentGid: optional(integer(1, 4_294_967_294), AGENT_USER),
   /** Also honour istio.io/dataplane-mode on namespaces and pods. */
   istioLabels: optional(oneOf("ignored", "honoured"), "ignored"),
   /** RuntimeClasses whose pods run in the node's own kernel. Pods of any other class stay outside the mesh. */
