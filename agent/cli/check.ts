@@ -87,10 +87,10 @@ function print(context: Context, findings: readonly Finding[]): void {
     const next = groups[code.charAt(3)] ?? "other";
     if (next !== group) context.print(`${next}\n`);
     group = next;
-    const word = status === "fail" ? "FAIL" : status;
+    const word = status === "fail" ? "FAIL" : printable(status);
     const text = printable(what);
-    const coded = status === "ok" ? text : `${text.padEnd(width)}  ${code}`;
-    context.print(`  ${context.paint.word(word)}${" ".repeat(6 - word.length)}${coded}\n`);
+    const coded = status === "ok" ? text : `${text.padEnd(width)}  ${printable(code)}`;
+    context.print(`  ${context.paint.word(word)}${" ".repeat(Math.max(1, 6 - word.length))}${coded}\n`);
     if (status !== "ok") context.print(`        why: ${printable(why)}\n        do:  ${printable(fix)}\n`);
   }
 }

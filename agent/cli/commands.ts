@@ -1,6 +1,7 @@
 // CLI · the table of commands: nouns read, verbs change. The only commander import; every command is a function of its
 // own file and is loaded only when it is asked for.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { quietJson } from "../mesh/terminal-text.ts";
 import { helpOf, isProgram, programs, usageOf } from "../process/command-line.ts";
 import { complete } from "./completion.ts";
 import type { ExplainOptions } from "./explain.ts";
@@ -239,7 +240,7 @@ function plumbing(program: Command, env: CliEnv, done: Done): void {
     .description("all that the agent shows, as JSON; every reading command takes it with -f")
     .helpGroup("Plumbing:");
   reading(dump, env, done, async (context) => {
-    context.print(`${JSON.stringify(await context.client().dump())}\n`);
+    context.print(`${quietJson(JSON.stringify(await context.client().dump()))}\n`);
     return exits.ok;
   });
 

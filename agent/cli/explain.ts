@@ -24,15 +24,15 @@ export async function explain(
       : await (await import("./explain-offline.ts")).explainOffline(file, src, dst, request);
   if (output === "json") context.print(json(view));
   else if (output === "yaml") context.print(yaml(view));
-  else if (output === "name") context.print(`${view.verdict}\n`);
+  else if (output === "name") context.print(`${printable(view.verdict)}\n`);
   else context.print(explainText(view, context.paint.word));
   if (expect === undefined || expect === view.verdict) return exits.ok;
-  context.env.stderr(`orlop: expected ${expect}, and it is ${view.verdict}\n`);
+  context.env.stderr(`orlop: expected ${expect}, and it is ${printable(view.verdict)}\n`);
   return exits.findings;
 }
 
 export function explainText(view: ExplainView, paint: (word: string) => string = (word) => word): string {
-  const head = `${paint(view.verdict.toUpperCase())} at layer ${view.layer}`;
+  const head = `${paint(printable(view.verdict.toUpperCase()))} at layer ${printable(view.layer)}`;
   const why = view.reason === "" ? "" : `: ${printable(view.reason)}`;
   const idWidth = Math.max(0, ...view.steps.map(({ id }) => id.length));
   const steps = view.steps.map(
@@ -41,7 +41,7 @@ export function explainText(view: ExplainView, paint: (word: string) => string =
   );
   const rule = view.decidedBy;
   const decided = rule
-    ? `   decided by ${rule.kind} ${printable(rule.namespace)}/${printable(rule.name)}${rule.rule < 0 ? "" : `[${rule.rule}]`}${rule.file === "" ? "" : ` at ${printable(rule.file)}:${rule.line}`}\n`
+    ? `   decided by ${printable(rule.kind)} ${printable(rule.namespace)}/${printable(rule.name)}${rule.rule < 0 ? "" : `[${rule.rule}]`}${rule.file === "" ? "" : ` at ${printable(rule.file)}:${rule.line}`}\n`
     : "";
   return `${head}${why}\n${printable(view.src)} → ${printable(view.dst)}\n${steps.join("")}${decided}${view.nearestMiss.map(missText).join("")}`;
 }

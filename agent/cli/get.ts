@@ -12,7 +12,7 @@ import {
   workloadColumns,
 } from "./columns.ts";
 import type { Context } from "./options.ts";
-import { CliFailure, type Column, type Exit, exits, json, table, yaml } from "./output.ts";
+import { CliFailure, type Column, type Exit, exits, json, printable, table, yaml } from "./output.ts";
 
 /** The word a user may write → the view. */
 export const resources = {
@@ -170,7 +170,7 @@ function show<Item extends { readonly namespace: string }>(context: Context, sho
       context.print(yaml({ apiVersion, kind: shown.kind, items }));
       break;
     case "name":
-      context.print(items.map((item) => `${shown.word}/${shown.name(item)}\n`).join(""));
+      context.print(items.map((item) => `${shown.word}/${printable(shown.name(item))}\n`).join(""));
       break;
     default:
       if (items.length === 0) context.env.stderr(`no ${shown.word} found${namespace ? ` in ${namespace}` : ""}\n`);

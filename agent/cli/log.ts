@@ -1,6 +1,6 @@
 // CLI · orlop log get, orlop log set NAME=LEVEL --for 10m: levels of the agent's own log; a set level reverts by itself.
 import type { Context } from "./options.ts";
-import { CliFailure, type Exit, exits, json, table, yaml } from "./output.ts";
+import { CliFailure, type Exit, exits, json, printable, table, yaml } from "./output.ts";
 
 export async function logGet(context: Context): Promise<Exit> {
   show(context, await context.client().view("log"));
@@ -23,7 +23,7 @@ export async function logSet(
   for (const change of changes) {
     const levels = await client.setLog(change);
     const until = levels.items.find(({ room }) => room === change.room)?.until ?? "";
-    context.print(`${change.room} ${change.level}${until === "" ? "" : ` until ${until}`}\n`);
+    context.print(`${change.room} ${change.level}${until === "" ? "" : ` until ${printable(until)}`}\n`);
   }
   return exits.ok;
 }
@@ -35,7 +35,7 @@ function show(
   const { output, headers } = context.options;
   if (output === "json") context.print(json(levels));
   else if (output === "yaml") context.print(yaml(levels));
-  else if (output === "name") context.print(levels.items.map(({ room }) => `log/${room}\n`).join(""));
+  else if (output === "name") context.print(levels.items.map(({ room }) => `log/${printable(room)}\n`).join(""));
   else {
     const columns = [
       { header: "ROOM", value: (row: { room: string }) => row.room },

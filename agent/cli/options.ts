@@ -1,6 +1,6 @@
 // CLI · the flags every reading command takes, and the little that each command gets from them.
 import { type Client, connect, socketPath } from "./client.ts";
-import { type CliEnv, type ColorWish, type Format, type Paint, painter, wantsColor } from "./output.ts";
+import { type CliEnv, type ColorWish, type Format, type Paint, painter, quietOutput, wantsColor } from "./output.ts";
 
 export type ReadOptions = {
   readonly socket?: string;
@@ -30,6 +30,6 @@ export function contextOf(options: ReadOptions, env: CliEnv): Context {
     client: () =>
       connect({ socket: socketPath(options.socket, env.vars), dump: options.file, timeoutMs: options.timeout }),
     paint: painter(wantsColor(options.color, env)),
-    print: env.stdout,
+    print: (text) => env.stdout(quietOutput(text)),
   };
 }

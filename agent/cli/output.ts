@@ -1,4 +1,5 @@
 // CLI · how anything is shown: tables like kubectl's, JSON, YAML, names; colour only where it is wanted; exit statuses.
+import { quietJson, quietLines, quotedText } from "../mesh/terminal-text.ts";
 
 /** sysexits.h where it has a word for it; 79 is istioctl's "findings". */
 export const exits = {
@@ -52,6 +53,16 @@ export type Format = (typeof formats)[number];
 /** Whatever a name holds, the terminal obeys none of it. */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "?");
+}
+
+const ownColors = new RegExp(`(${String.fromCharCode(0x1b)}\\[(?:0|31|32|33)m)`);
+
+/** What `table` and `painter` make stays; a word that was printed as another program said it loses what a terminal would obey. */
+export function quietOutput(text: string): string {
+  return text
+    .split(ownColors)
+    .map((part, at) => (at % 2 === 1 ? part : quietLines(part)))
+    .join("");
 }
 
 export type Column<Item> = {
@@ -128,8 +139,7 @@ export function painter(colored: boolean): Paint {
 
 /** JSON leaves some characters as they are that a terminal obeys; those are escaped, which means the same to a parser. */
 export function json(value: unknown): string {
-  const text = JSON.stringify(value, null, 2);
-  return `${text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => (character === "\n" ? character : unicode(character)))}\n`;
+  return `${quietJson(JSON.stringify(value, null, 2))}\n`;
 }
 
 /** Block style; strings that YAML could read as something else are quoted. Reads back as the same value. */
@@ -162,15 +172,9 @@ const reserved = /^(?:true|false|null|yes|no|on|off|y|n|nan|inf|infinity)$/i;
 function scalar(value: unknown): string {
   if (typeof value === "string") {
     if (plainText.test(value) && !reserved.test(value)) return value;
-    return JSON.stringify(value).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, unicode);
+    return quotedText(value);
   }
   return Array.isArray(value) ? "[]" : typeof value === "object" && value !== null ? "{}" : String(value ?? null);
-}
-
-function unicode(text: string): string {
-  return Array.from({ length: text.length }, (_, at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, "0")}`).join(
-    "",
-  );
 }
 
 /** Two units at most, as kubectl: 45s, 12m, 4m2s, 3h10m, 3d4h. */

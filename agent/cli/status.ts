@@ -35,7 +35,7 @@ export async function status(context: Context): Promise<Exit> {
     if (view.pending.length > 0) context.print(`\nnot ready, pending: ${printable(view.pending.join(", "))}\n`);
     if (!view.keeper.connected) context.print(`\nkeeper: ${printable(view.keeper.message || "not connected")}\n`);
     const { mode, problem } = view.nodeAccess;
-    if (problem !== "") context.print(`\nnode access ${mode}: ${printable(problem)}\n`);
+    if (problem !== "") context.print(`\nnode access ${printable(mode)}: ${printable(problem)}\n`);
     for (const note of view.notes) context.print(`note: ${printable(note)}\n`);
   }
   const inForce = view.source.state === "synced" || view.source.state === "waiting";

@@ -1,4 +1,5 @@
 // keeper · `orlop keeper`: the keeper as a program of its own, with the process's signals, an exit status and a log on stderr.
+import { quietJson } from "../mesh/terminal-text.ts";
 import { runKeeper } from "./keeper.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { KeeperSettings } from "./settings.ts";
@@ -66,7 +67,7 @@ function jsonLog(level: string): KeeperLog {
     (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
       if (levels.indexOf(name) < from) return;
       const line = { level: name, time: new Date().toISOString(), scope: "keeper", ...fields, message };
-      process.stderr.write(`${JSON.stringify(line)}\n`);
+      process.stderr.write(`${quietJson(JSON.stringify(line))}\n`);
     };
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }

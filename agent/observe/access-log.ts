@@ -3,6 +3,7 @@
 
 import { statusMeant } from "../l7/grpc-status.ts";
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
+import { quotedText } from "../mesh/terminal-text.ts";
 import type { ConnectionRecord, Outcome, Party } from "./record.ts";
 import type { RequestRecord } from "./request-record.ts";
 
@@ -259,10 +260,6 @@ function bareEndpoint({ address, port }: Endpoint): string {
   return endpointText({ address: safe, port });
 }
 
-// What JSON leaves as it is, and a terminal or a line reader does not: DEL, U+0080 to U+009F, line and paragraph separators,
-// invisible and direction-changing characters.
-const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
-
 /** Printable ASCII without quote and backslash: JSON is the text between quotes. Nearly every value is. */
 const plain = /^[ !#-[\]-~]*$/;
 
@@ -270,11 +267,5 @@ const plain = /^[ !#-[\]-~]*$/;
 export function quoted(text: string): string {
   if (text.length <= maxValueLength && plain.test(text)) return `"${text}"`;
   const short = text.length > maxValueLength ? `${text.slice(0, maxValueLength)}…` : text;
-  return JSON.stringify(short).replace(unsafe, escapeUnits);
-}
-
-function escapeUnits(text: string): string {
-  return Array.from({ length: text.length }, (_, at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, "0")}`).join(
-    "",
-  );
+  return quotedText(short);
 }

@@ -62,3 +62,14 @@ test("keys, bytes, tokens and objects of a class do not print", () => {
   assert.match(line, /"secretBytes":"\[17 bytes\]"/);
   assert.match(line, /"code":"EKEY"/);
 });
+
+test("a terminal obeys nothing of a line, whatever a name in it holds", () => {
+  const { log: one, lines } = log();
+  const evil = "\u009b31m\u007f\u202e\u2028\u001b]0;x\u0007\r\nforged";
+  one.room("agent").info(evil, { [evil]: evil, nested: { pod: evil } });
+  const written = lines.join("");
+  assert.doesNotMatch(written.slice(0, -1), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+  const parsed: unknown = JSON.parse(written);
+  assert.equal(Reflect.get(Object(parsed), "message"), evil);
+  assert.equal(Reflect.get(Object(parsed), evil), evil);
+});

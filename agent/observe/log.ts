@@ -1,6 +1,7 @@
 // any thread · the agent's own log: one JSON object a line, a level per room that can be set at run time and reverts by
 // itself, secrets unprintable by type. The only pino import.
 import pino from "pino";
+import { quietJson } from "../mesh/terminal-text.ts";
 
 /** The same words as in NodeConfig. "silent" writes nothing. */
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -48,7 +49,7 @@ export class Log {
         timestamp: () => `,"time":"${new Date(options.now()).toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
-      { write: options.write },
+      { write: (line) => options.write(quietJson(line)) },
     );
     for (const room of logRooms) {
       const logger = root.child({ scope: room }, { level: options.level });

@@ -30,7 +30,14 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     types: ["engine/"],
   },
   keeper: {
-    run: ["mesh/ip.ts", "process/mounts.ts", "process/cgroup-files.ts", "process/cgroup-tree.ts", "abi.ts"],
+    run: [
+      "mesh/ip.ts",
+      "mesh/terminal-text.ts",
+      "process/mounts.ts",
+      "process/cgroup-files.ts",
+      "process/cgroup-tree.ts",
+      "abi.ts",
+    ],
   },
   config: { run: ["control/kinds/", "control/static-file/parse.ts"], types: ["keeper/settings.ts"] },
   process: { run: ["attempts/backoff.ts"] },

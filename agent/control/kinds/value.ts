@@ -1,5 +1,6 @@
 // any thread · configuration values that remember where they were written, and the problems found in them. Plain data, no I/O.
 import { positionText, type SourceRef } from "../../mesh/source-ref.ts";
+import { quietLines, quotedText } from "../../mesh/terminal-text.ts";
 
 /** What a file or an API says, before any schema has looked at it. */
 export type Value = { readonly from: SourceRef } & (
@@ -34,7 +35,9 @@ export type Problem = {
 
 /** Three lines: where and what, why, what to do. */
 export function problemText(problem: Problem): string {
-  return `${positionText(problem.from)}: ${problem.what}  ${problem.code}\n  why: ${problem.why}\n  do:  ${problem.fix}`;
+  return quietLines(
+    `${positionText(problem.from)}: ${problem.what}  ${problem.code}\n  why: ${problem.why}\n  do:  ${problem.fix}`,
+  );
 }
 
 /** Configuration that was refused as a whole. The only error the readers of configuration throw. */
@@ -86,7 +89,7 @@ const QUOTED_MAX = 80;
 
 /** Foreign text as a message may show it: one line, no control bytes, not endless. */
 export function quoted(text: string): string {
-  return JSON.stringify(text.length > QUOTED_MAX ? `${text.slice(0, QUOTED_MAX)}…` : text);
+  return quotedText(text.length > QUOTED_MAX ? `${text.slice(0, QUOTED_MAX)}…` : text);
 }
 
 /** Reports fields or objects that contradict each other; undefined, so that a translation can return it. */
