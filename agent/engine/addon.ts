@@ -33,8 +33,15 @@ export interface NativeEngine {
   setUnread(ms: number): void;
   /** Connections of a pod that are read, and bytes of the heads that their requests keep. */
   setPodLimits(open: number, headBytes: number): void;
-  /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */
-  setTunnelTimes(pingEvery: number, pingAnswer: number, idle: number, patience: number, servedOn: number): void;
+  /** As native/engine/tunnel/tunnel_times.h has them, in its order. Milliseconds. */
+  setTunnelTimes(
+    pingEvery: number,
+    pingAnswer: number,
+    owed: number,
+    idle: number,
+    patience: number,
+    servedOn: number,
+  ): void;
   /** Memory that all data threads have (agent/traffic/under-way-cells.ts, "awaited"). Throws a TypeError where it is not laid out for so many. */
   shareConnections(words: BigUint64Array<SharedArrayBuffer>, thread: number, threads: number): void;
   drain(): void;

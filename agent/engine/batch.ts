@@ -16,6 +16,7 @@ const socketKinds: readonly SocketKind[] = abi.socketKinds;
 export type TunnelTimes = {
   readonly pingEveryMs?: number;
   readonly pingAnswerMs?: number;
+  readonly owedMs?: number;
   readonly idleMs?: number;
   readonly patienceMs?: number;
   readonly servedOnMs?: number;
@@ -196,11 +197,12 @@ export class BatchEngine implements Engine {
   setTunnelTimes({
     pingEveryMs = 10_000,
     pingAnswerMs = 20_000,
+    owedMs = 1_000,
     idleMs = 300_000,
     patienceMs = 10_000,
     servedOnMs = 30_000,
   }: TunnelTimes): void {
-    this.#native.setTunnelTimes(pingEveryMs, pingAnswerMs, idleMs, patienceMs, servedOnMs);
+    this.#native.setTunnelTimes(pingEveryMs, pingAnswerMs, owedMs, idleMs, patienceMs, servedOnMs);
   }
 
   /** Before the first origin: cells in which all threads count the connections of origins with a cap. */

@@ -258,6 +258,7 @@ test("half a tunnel of abandoned CONNECTs: the pod's next connections wait, thos
   );
   await assertLives(long);
   await assertLives(await living(other));
+  under.engine.setTunnelTimes({ owedMs: 3_600_000 });
   const waiting = Array.from({ length: 20 }, (_, nth) => call(port, `waits ${nth}`));
   const accepted = () => under.events.filter((event) => event.type === "accepted").length;
   await until(() => accepted() === 1 + 50 + 2 + 1 + 20);
@@ -282,6 +283,7 @@ test("applications that connect and abort all the time, and a peer that is slow 
     setTimeout(() => stream.destroyed || echo(stream), dice.roll(30));
   });
   using under = clientEngine(() => peer.port);
+  under.engine.setTunnelTimes({ owedMs: 3_600_000 });
   const port = under.listen(1, "outbound");
   // nghttp2 ends a connection after 1,000 resets and 33 more a second, and these are some 600.
   for (let round = 0; round < 20; round++) {

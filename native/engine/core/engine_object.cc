@@ -229,11 +229,11 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   }
 
   void SetTunnelTimes(const Napi::CallbackInfo& info) {
-    uint32_t ping_every = 0, ping_answer = 0, idle = 0, patience = 0, served_on = 0;
-    if (!ArgU32(info, 0, &ping_every) || !ArgU32(info, 1, &ping_answer) || !ArgU32(info, 2, &idle) ||
-        !ArgU32(info, 3, &patience) || !ArgU32(info, 4, &served_on))
+    uint32_t ping_every = 0, ping_answer = 0, owed = 0, idle = 0, patience = 0, served_on = 0;
+    if (!ArgU32(info, 0, &ping_every) || !ArgU32(info, 1, &ping_answer) || !ArgU32(info, 2, &owed) ||
+        !ArgU32(info, 3, &idle) || !ArgU32(info, 4, &patience) || !ArgU32(info, 5, &served_on))
       return;
-    if (Live()) engine_->SetTunnelTimes({ping_every, ping_answer, idle, patience, served_on});
+    if (Live()) engine_->SetTunnelTimes({ping_every, ping_answer, owed, idle, patience, served_on});
   }
 
   // The words are shared memory, which other threads have as well. They are kept as long as this object.

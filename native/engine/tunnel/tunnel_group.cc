@@ -6,7 +6,10 @@
 
 #include "engine/core/services.h"
 #include "engine/tunnel/tunnel.h"
+#include "engine/tunnel/tunnel_context.h"
 #include "engine/tunnel/tunnel_pool.h"
+#include "engine/tunnel/tunnel_times.h"
+#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 namespace {
@@ -17,15 +20,15 @@ constexpr size_t kTunnelsForHeavy = 4;
 constexpr uint32_t kLeastAbandoned = 8;
 // An idle group is kept so long, for what it knows of the peer's refusals.
 constexpr uint64_t kForgetMs = 1'000;
-// For so long a connection waits for the answers that the peer owes. A live peer gives them within a round trip and a verdict.
-constexpr uint64_t kOwedMs = 1'000;
 
 }  // namespace
 
-TunnelGroup::TunnelGroup(TunnelPool& pool, const EngineServices& services, const TunnelKey& key)
+TunnelGroup::TunnelGroup(TunnelPool& pool, const TunnelContext& context, const TunnelKey& key)
     : key(key),
       pool_(pool),
-      services_(services),
+      services_(context.services),
+      times_(context.times),
+      unanswered_(context.unanswered),
       wake_([](void* self) { static_cast<TunnelGroup*>(self)->OnWake(); }, this),
       owed_([](void* self) { static_cast<TunnelGroup*>(self)->OnOwed(); }, this) {}
 
@@ -43,6 +46,10 @@ Tunnel* TunnelGroup::Choose() const {
 }
 
 bool TunnelGroup::OwedTooMuch() const {
+  return OwedHere() || unanswered_.Full(key.pod_idx, key.to);
+}
+
+bool TunnelGroup::OwedHere() const {
   uint32_t abandoned = 0;
   uint32_t most = kLeastAbandoned;
   for (const Tunnel* tunnel : open_) {
@@ -77,12 +84,8 @@ void TunnelGroup::OnTunnelOpen(Tunnel& tunnel) {
 }
 
 void TunnelGroup::ServeWaiting() {
-  if (waiting_.empty()) return owed_.Cancel();
-  // Neither a stream nor another tunnel, however many have room: what is abandoned on it would be owed as well.
-  if (OwedTooMuch()) {
-    if (!owed_.armed()) services_.timers.Start(&owed_, kOwedMs);
-    return;
-  }
+  if (waiting_.empty()) return Rest();
+  if (OwedTooMuch()) return AwaitOwed();
   owed_.Cancel();
   const uint64_t now = services_.clock.now_ms();
   if (backoff_.Waits(now)) return services_.pauses.Start(&wake_, backoff_.until_ms() - now);
@@ -92,6 +95,17 @@ void TunnelGroup::ServeWaiting() {
     waiting_.PopFront()->OnTunnelReady(*tunnel);
   }
   if (!waiting_.empty() && !dialling_ && !AnyUnsure()) Dial();
+}
+
+// Neither a stream nor another tunnel, however many have room: what is abandoned on it would be owed as well.
+void TunnelGroup::AwaitOwed() {
+  if (unanswered_.Full(key.pod_idx, key.to)) unanswered_.Wait(key.pod_idx, key.to, this);
+  if (!owed_.armed()) services_.timers.Start(&owed_, times_.owed);
+}
+
+void TunnelGroup::Rest() {
+  owed_.Cancel();
+  if (Idle()) services_.pauses.Start(&wake_, kForgetMs);
 }
 
 void TunnelGroup::Pause() {
@@ -108,6 +122,7 @@ void TunnelGroup::OnOwed() {
   waiting.TakeAll(&waiting_);
   while (TunnelWaiter* waiter = waiting.PopFront())
     waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "", false);
+  if (waiting_.empty()) Rest();
 }
 
 void TunnelGroup::OnTunnelRetired(Tunnel& tunnel) {
@@ -115,7 +130,6 @@ void TunnelGroup::OnTunnelRetired(Tunnel& tunnel) {
   if (dialling_ == &tunnel) dialling_ = nullptr;
   // A peer that opens tunnels and serves nothing on them is dialled as slowly as if it refused them.
   if (tunnel.fresh() && tunnel.streams() > 0) Pause();
-  if (Idle()) return services_.pauses.Start(&wake_, kForgetMs);
   ServeWaiting();
 }
 

@@ -4,17 +4,12 @@
 #include <vector>
 
 #include "engine/tunnel/tunnel.h"
-#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 
 void TunnelPool::Request(TunnelWaiter* waiter, const TunnelKey& key) {
-  // Before a group is made: a group that never had a tunnel has nothing that would end it.
-  if (context_.unanswered.Full(key.pod_idx, key.to)) {
-    return waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "", false);
-  }
   std::unique_ptr<TunnelGroup>& group = groups_[key];
-  if (!group) group = std::make_unique<TunnelGroup>(*this, context_.services, key);
+  if (!group) group = std::make_unique<TunnelGroup>(*this, context_, key);
   group->Request(waiter);
 }
 
