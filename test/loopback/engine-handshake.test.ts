@@ -314,6 +314,7 @@ test("a server whose identity our dial refuses is sent the alert as well", async
       ...{ cert: leaf.chainPem, key: leaf.keyPem, ca: ca.pem, requestCert: true, ALPNProtocols: ["h2"], ciphers },
     });
     server.on("secureConnection", (socket) => ends.push(howItEnds(socket)));
+    const shaken = once(server, "secureConnection");
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const address = server.address();
@@ -321,6 +322,7 @@ test("a server whose identity our dial refuses is sent the alert as well", async
     using under = clientEngine(() => address.port);
     assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
     assert.equal((await under.event("closed")).cause, "tls-peer-rejected");
+    await shaken;
     assert.equal(await ends[0], refusal, ciphers);
     server.close();
   }

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientId, pair } from "./hbone-pair.ts";
-import { dial, howItEnds, readAll, serve } from "./support.ts";
+import { CLOSED_PORT, dial, howItEnds, readAll, serve } from "./support.ts";
 import { until } from "./until.ts";
 
 test("one connection through a tunnel: bytes, events, counters", async () => {
@@ -125,7 +125,7 @@ test("half closes in both orders", async () => {
   second.write("server first");
   assert.equal((await readAll(second)).toString(), "server ends first");
   second.end("the client's last words");
-  while (tunnel.server.closed().length < 2) await sleep(1);
+  await until(() => tunnel.client.closed().length === 2 && tunnel.server.closed().length === 2);
   for (const side of [tunnel.client, tunnel.server]) {
     assert.deepEqual(
       side.closed().map((event) => event.cause),
@@ -184,9 +184,7 @@ test("300 connections at once share tunnels of 100 streams", async () => {
 });
 
 test("a refused CONNECT and an application that is not there", async () => {
-  const app = await serve(() => {});
-  app.close();
-  using refusing = pair(app.port, {
+  using refusing = pair(CLOSED_PORT, {
     server: (event) =>
       event.type === "connect-request"
         ? { conn: event.conn, generation: event.generation, type: "refuse", status: 401 }
@@ -196,7 +194,7 @@ test("a refused CONNECT and an application that is not there", async () => {
   const refused = await refusing.client.event("closed");
   assert.deepEqual([refused.cause, refused.detail], ["tunnel-refused", 401]);
   assert.equal((await refusing.server.event("closed")).cause, "refused");
-  using absent = pair(app.port);
+  using absent = pair(CLOSED_PORT);
   assert.equal(await howItEnds(await dial(absent.port)), "ECONNRESET");
   const gone = await absent.client.event("closed");
   assert.deepEqual([gone.cause, gone.detail], ["tunnel-refused", 503]);

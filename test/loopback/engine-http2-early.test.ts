@@ -139,12 +139,16 @@ for (const [role, under] of Object.entries(roles)) {
     });
     using engine = under(app.port);
     const ROUNDS = 12;
+    let answered = 0;
     for (let round = 0; round < ROUNDS; round += 1) {
       using caller = h2cCaller(engine.port);
       isRead.push(dice.roll(2) === 0);
       const stream = post(caller.session, 1 + dice.roll(BODY));
       if (dice.roll(3) > 0) stream.end();
-      if (dice.roll(3) > 0) await once(stream, "response");
+      if (dice.roll(3) > 0) {
+        await once(stream, "response");
+        answered += 1;
+      }
       await sleep(dice.roll(10));
       if (dice.roll(3) === 0) stream.close(CANCEL);
       await sleep(dice.roll(3));
@@ -157,7 +161,8 @@ for (const [role, under] of Object.entries(roles)) {
     // The last may have been read since.
     await until(() => endsOf(engine).length === askedOf(engine), `seed ${seed}`);
     const asked = askedOf(engine);
-    assert.ok(asked > ROUNDS / 3 && codes.length <= asked, `seed ${seed}: ${asked} asked`);
+    // A caller that does not wait for an answer may have gone before its request came.
+    assert.ok(asked >= answered && codes.length <= asked, `seed ${seed}: ${asked} asked, ${answered} answered`);
   });
 }
 

@@ -4,12 +4,13 @@ import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
 import test from "node:test";
+import type { Forward } from "../../agent/engine/answers.ts";
 import { Dice } from "../support/dice.ts";
 import { ask, h2cApplication, h2cCaller, type OnStream, response } from "./h2c.ts";
 
 import { endedOf, type Served, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
-import { closedAtEnd } from "./support.ts";
+import { CLOSED_PORT, closedAtEnd } from "./support.ts";
 import { until } from "./until.ts";
 
 const MEBIBYTE = 2 ** 20;
@@ -171,14 +172,10 @@ for (const way of ways) {
 
 test("an origin that cannot be reached: the agent asks, and another gets the request with its body", async () => {
   const app = await h2cApplication(echoes("there"));
-  const nobody = net.createServer().listen(0, "127.0.0.1");
-  await once(nobody, "listening");
-  const { port: gone } = nobody.address() as net.AddressInfo;
-  nobody.close();
   const failures: unknown[] = [];
   using under = serves(
     "direct",
-    [gone, app.port],
+    [CLOSED_PORT, app.port],
     (event) => to(event, 1, { asks: "unsent" }),
     (event) => {
       failures.push([event.failure, event.cause, event.isSent]);
@@ -226,8 +223,11 @@ test("what the agent answers in an origin's place is gRPC's for a call of gRPC",
   const silent = closedAtEnd(net.createServer(() => {}).listen(0, "127.0.0.1"));
   await once(silent, "listening");
   const never = await h2cApplication(() => {});
-  const ports = [http1.port, never.port];
-  using under = serves("direct", ports, (event) => to(event, Number(event.target.slice(1)), { timeoutMs: 300 }));
+  // The first ends what it does not understand, however long that takes.
+  const times: Readonly<Record<string, Partial<Forward>>> = { "/1": {}, "/2": { timeoutMs: 300 } };
+  using under = serves("direct", [http1.port, never.port], (event) =>
+    to(event, Number(event.target.slice(1)), times[event.target]),
+  );
   using caller = h2cCaller(under.port);
   const call = (origin: number, type: string) =>
     ask(caller.session, {
@@ -279,6 +279,8 @@ test("an origin that says GOAWAY gets no further stream, and what it has goes on
   const first = ask(caller.session, { headers: { ":path": "/" } });
   await until(() => held.length === 1);
   app.sessions[0]?.goaway(0);
+  // Its answer says that what came before has been read.
+  await new Promise((answered) => app.sessions[0]?.ping(answered));
   const second = ask(caller.session, { headers: { ":path": "/" } });
   await until(() => held.length === 2);
   assert.equal(app.sessions.length, 2);
@@ -291,7 +293,9 @@ test("an origin that says GOAWAY gets no further stream, and what it has goes on
 });
 
 test("an origin that ends under its streams: a status where none has begun, a reset where a response has", async () => {
+  const came: unknown[] = [];
   const app = await h2cApplication((stream, headers) => {
+    came.push(headers[":path"]);
     if (headers[":path"] === "/begun") {
       stream.respond({ ":status": 200 });
       stream.write("some");
@@ -300,10 +304,11 @@ test("an origin that ends under its streams: a status where none has begun, a re
   });
   using under = serves("direct", [app.port]);
   using caller = h2cCaller(under.port);
-  const begun = ask(caller.session, { headers: { ":path": "/begun" } });
+  const stream = caller.session.request({ ":path": "/begun" });
+  const begun = response(stream);
   const silent = ask(caller.session, { headers: { ":path": "/silent" } });
-  await until(() => under.engine.events.filter(({ type }) => type === "request").length === 2);
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await once(stream, "response");
+  await until(() => came.includes("/silent"));
   const end = ask(caller.session, { headers: { ":path": "/end" } });
   assert.deepEqual([(await silent).status, (await end).status], [502, 502]);
   assert.notEqual((await begun).code, 0);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
+import type http2 from "node:http2";
 import net from "node:net";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +13,7 @@ import { ask, h2cApplication, h2cCaller, response } from "./h2c.ts";
 import { headOf, RawCaller } from "./raw-h2c.ts";
 import { byPath, forward, reads, type Under, ways } from "./read-engine.ts";
 import { closedAtEnd } from "./support.ts";
+import { until } from "./until.ts";
 
 const ended = (under: Under): RequestEnded[] => under.engine.events.filter((event) => event.type === "request-ended");
 const MEBIBYTE = 2 ** 20;
@@ -23,7 +25,9 @@ const INADEQUATE_SECURITY = 12;
 for (const way of ways) {
   test(`${way}: a reset of the caller cancels at the application, a reset of the application keeps its code`, async () => {
     const codes: number[] = [];
+    let came = 0;
     const app = await h2cApplication((stream, headers) => {
+      came += 1;
       stream.on("close", () => codes.push(stream.rstCode ?? 0));
       const code = headers["x-code"];
       if (headers["x-begin"] !== undefined) stream.respond({ ":status": 200 });
@@ -41,8 +45,7 @@ for (const way of ways) {
       assert.equal((await ask(caller.session, { headers })).code, code);
     const stream = caller.session.request({ ":method": "POST" }, { endStream: false });
     const over = response(stream);
-    while (under.engine.events.filter(({ type }) => type === "request").length < 4) await sleep(5);
-    await sleep(50);
+    await until(() => came === 4);
     stream.close(CANCEL);
     await over;
     while (codes.length < 4) await sleep(5);
@@ -96,15 +99,18 @@ for (const way of ways) {
   });
 
   test(`${way}: an application that is killed: what it has begun is reset, the rest is 502`, async () => {
+    let came = 0;
     const app = await h2cApplication((stream, headers) => {
+      came += 1;
       if (headers[":path"] === "/begun") stream.respond({ ":status": 200 });
     });
     using under = reads(way, app.port);
     using caller = h2cCaller(under.port);
-    const begun = ask(caller.session, { headers: { ":path": "/begun" } });
+    const stream = caller.session.request({ ":path": "/begun" });
+    const begun = response(stream);
     const waiting = ask(caller.session, { headers: { ":path": "/waiting" } });
-    while (under.engine.events.filter(({ type }) => type === "request").length < 2) await sleep(5);
-    await sleep(50);
+    await once(stream, "response");
+    await until(() => came === 2);
     for (const session of app.sessions) session.destroy();
     assert.equal((await begun).status, 200);
     assert.notEqual((await begun).code, 0);
@@ -137,10 +143,13 @@ for (const way of ways) {
   test(`${way}: after a change open requests fall one by one: answered or reset, and the others go on`, async () => {
     let isClosed = false;
     const codes: number[] = [];
+    const open: http2.ServerHttp2Stream[] = [];
+    let came = 0;
     const app = await h2cApplication((stream, headers) => {
+      came += 1;
       stream.on("close", () => codes.push(stream.rstCode ?? 0));
       if (headers[":path"]?.startsWith("/begun") === true) stream.respond({ ":status": 200 });
-      if (headers[":path"] === "/open") setTimeout(() => stream.respond({ ":status": 200 }, { endStream: true }), 300);
+      if (headers[":path"] === "/open") open.push(stream);
     });
     const deny = (event: Parameters<typeof byPath>[0]) => byPath({ ...event, target: "/denied" });
     using under = reads(way, app.port, (event) =>
@@ -154,13 +163,17 @@ for (const way of ways) {
       { ":path": "/waiting" },
       { ...grpc, ":path": "/waiting.Grpc/Call" },
       { ":path": "/open" },
-    ].map((headers) => ask(caller.session, { headers }));
-    while (under.engine.events.filter(({ type }) => type === "request").length < 5) await sleep(5);
-    await sleep(100);
+    ].map((headers) => caller.session.request(headers, { endStream: true }));
+    const responses = all.map((stream) => response(stream));
+    await Promise.all(all.slice(0, 2).map((stream) => once(stream, "response")));
+    await until(() => came === 5);
     isClosed = true;
     const [{ conn = 0, generation = 0 } = {}] = under.engine.events.filter((event) => event.type === "request");
     under.engine.engine.answer({ type: "ask-again", conn, generation });
-    const got = await Promise.all(all);
+    // What is to fall has fallen; the last goes on.
+    await Promise.all(responses.slice(0, 4));
+    for (const stream of open) stream.respond({ ":status": 200 }, { endStream: true });
+    const got = await Promise.all(responses);
     assert.deepEqual(
       got.map(({ status, code, headers }) => [status, code, headers["grpc-status"] ?? null]),
       [

@@ -4,24 +4,18 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import http from "node:http";
-import net from "node:net";
 import test, { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MirrorEnd } from "../../agent/engine/events.ts";
 import { ask as askHttp2, h2cApplication, h2cCaller } from "./h2c.ts";
-import { copyTo, countOf, endsOf, listens, mirrored, until } from "./mirrored-engine.ts";
+import { copyTo, countOf, endsOf, listens, mirrored } from "./mirrored-engine.ts";
 import { ask, endedOf, type Served, serves, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
-import { serve } from "./support.ts";
+import { CLOSED_PORT, serve } from "./support.ts";
+import { until } from "./until.ts";
 
-/** A port where nobody listens. */
-async function nobodyThere(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  return port;
-}
+/** Of a copy whose target does not answer (native/engine/origin/mirror_exchange.cc). */
+const LIFE_MS = 15_000;
 
 /** The port of a program, which is killed at the end. */
 async function portOf(
@@ -59,7 +53,7 @@ async function pours(): Promise<number> {
 
 /** What a target of copies may be, and how a copy ends there; null: when its time is over. */
 const targets: Readonly<Record<string, { readonly port: () => Promise<number>; readonly end: MirrorEnd | null }>> = {
-  "nobody listens": { port: nobodyThere, end: "not-reached" },
+  "nobody listens": { port: async () => CLOSED_PORT, end: "not-reached" },
   "never reads": { port: async () => (await serve((socket) => void socket.pause())).port, end: null },
   "never accepts": { port: neverAccepts, end: null },
   resets: { port: async () => (await serve((socket) => void socket.resetAndDestroy())).port, end: "lost" },
@@ -87,7 +81,7 @@ for (const [name, { port, end }] of Object.entries(targets)) {
     assert.equal(endedOf(under).length, 150);
     assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
     if (end !== null) {
-      await until("all copies", 5_000, () => endsOf(under).length === 150);
+      await until(() => endsOf(under).length === 150, "all copies");
       const { [end]: ended = 0, full = 0, ...others } = countOf(endsOf(under));
       assert.ok(ended >= 60 && ended + full >= 140, JSON.stringify({ ended, full, others }));
     }
@@ -129,12 +123,15 @@ for (const protocol of ["HTTP/1.1", "HTTP/2"] as const) {
             request.on("end", () => response.end("main"));
           });
     using under = serves("direct", [main.port, hole.port], mirrored(copyTo(2)));
+    const began = performance.now();
     await asks(under, 3_000);
+    // On a machine that others use the first copies may have had their time, and their room is others'.
+    const lives = 1 + Math.floor((performance.now() - began) / LIFE_MS);
     const { bufferBytes } = under.engine.engine.stats();
     assert.ok(bufferBytes < 10 << 20, `${bufferBytes} bytes`);
-    assert.ok(hole.connections.length <= 64, `${hole.connections.length} connections`);
-    assert.ok((countOf(endsOf(under)).full ?? 0) > 2_500, JSON.stringify(countOf(endsOf(under))));
-    await until("their time", 25_000, () => endsOf(under).length === 3_000);
+    assert.ok(hole.connections.length <= 64 * lives, `${hole.connections.length} connections`);
+    assert.ok((countOf(endsOf(under)).full ?? 0) > 3_000 - 500 * lives, JSON.stringify(countOf(endsOf(under))));
+    await until(() => endsOf(under).length === 3_000, "their time");
     assert.ok(under.engine.engine.stats().bufferBytes < 1 << 20);
     // There is room again.
     const before = endsOf(under).length;
@@ -190,14 +187,14 @@ for (const protocol of ["HTTP/1.1", "HTTP/2"] as const) {
         assert.equal((await ask(under.port, { agent, method: "POST", headers }, body)).body, "main");
         agent.destroy();
       }
-      await until("their ends", 5_000, () => {
+      await until(() => {
         const { withdrawn = 0, "not-reached": unreached = 0 } = countOf(endsOf(under));
         return withdrawn === 40 && unreached === 2;
-      });
+      }, "their ends");
       // A socket that does not read does not see its end.
       for (const socket of hole.connections) socket.resume();
-      await until("the ends of their connections", 10_000, () => hole.connections.every((socket) => socket.destroyed));
-      if (protocol === "HTTP/1.1") assert.equal(countOf(endsOf(under)).answered, 21);
+      await until(() => hole.connections.every((socket) => socket.destroyed), "the ends of their connections");
+      if (protocol === "HTTP/1.1") await until(() => countOf(endsOf(under)).answered === 21, "all that were kept");
       assert.equal(endedOf(under).length, 21);
       assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
       assert.deepEqual(under.errors(), []);

@@ -8,9 +8,10 @@ import test from "node:test";
 import * as abi from "../../agent/abi.ts";
 import { Dice } from "../support/dice.ts";
 import { ask as askHttp2, h2cApplication, h2cCaller } from "./h2c.ts";
-import { copyTo, countOf, endsOf, listens, mirrored, until } from "./mirrored-engine.ts";
+import { copyTo, countOf, endsOf, listens, mirrored } from "./mirrored-engine.ts";
 import { ask, endedOf, serves, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
+import { until } from "./until.ts";
 
 for (const way of ways) {
   test(`${way}: a copy has the request's method, path and body byte for byte, and not what was taken out`, async () => {
@@ -36,7 +37,7 @@ for (const way of ways) {
     };
     for (let nth = 0; nth < 100; nth += 20) {
       await Promise.all(Array.from({ length: 20 }, (_, more) => asks(nth + more)));
-      await until("all copies", 5_000, () => endsOf(under).length === nth + 20);
+      await until(() => endsOf(under).length === nth + 20, "all copies");
     }
     agent.destroy();
     assert.deepEqual(countOf(endsOf(under)), { answered: 100 }, `seed ${seed}`);
@@ -93,7 +94,7 @@ for (const way of ways) {
         assert.deepEqual([heard.status, heard.body.toString()], [200, "main"], `seed ${seed}`);
       }),
     );
-    await until("all copies", 5_000, () => endsOf(under).length === bodies.length);
+    await until(() => endsOf(under).length === bodies.length, "all copies");
     assert.deepEqual(countOf(endsOf(under)), { answered: bodies.length }, `seed ${seed}`);
     for (const [nth, body] of bodies.entries()) {
       const copy = got.get(String(nth));
@@ -120,7 +121,7 @@ test("several copies of a request, each with what is its own", async () => {
   );
   const headers = { "x-nth": 1, authorization: "secret" };
   await ask(under.port, { method: "POST", path: "/path?q", headers }, "body");
-  await until("both", 5_000, () => endsOf(under).length === 2);
+  await until(() => endsOf(under).length === 2, "both");
   const [first, second] = [one.got.get("1"), two.got.get("1")];
   assert.deepEqual(
     [first?.url, first?.headers.host, first?.headers.authorization],
@@ -143,16 +144,16 @@ test("what is no whole request within the bound is not copied, and its request g
       const heard = await ask(under.port, { method: "POST", headers }, Buffer.alloc(size, "z"));
       assert.equal(heard.status, 200);
     }
-  await until("all", 5_000, () => endsOf(under).length === 6);
+  await until(() => endsOf(under).length === 6, "all");
   assert.deepEqual(countOf(endsOf(under)), { answered: 2, "too-large": 4 });
   assert.deepEqual([...mirror.got.keys()], [`${most} false`, `${most} true`]);
   assert.equal(main.got.size, 6);
   // A caller that goes in the midst of its request.
   const socket = net.connect({ port: under.port, host: "127.0.0.1" });
   socket.write("POST / HTTP/1.1\r\nhost: a\r\nx-nth: gone\r\ncontent-length: 9\r\n\r\n1234");
-  await until("its head", 5_000, () => under.engine.events.filter(({ type }) => type === "request").length === 7);
+  await until(() => under.engine.events.filter(({ type }) => type === "request").length === 7, "its head");
   socket.destroy();
-  await until("its copy", 5_000, () => endsOf(under).at(-1) === "incomplete");
+  await until(() => endsOf(under).at(-1) === "incomplete", "its copy");
   assert.equal(mirror.got.size, 2);
   assert.deepEqual(under.errors(), []);
 });

@@ -8,11 +8,10 @@ import type { Answer } from "../../agent/engine/answers.ts";
 import type { EngineEvent, NotReached } from "../../agent/engine/events.ts";
 import { TestCa } from "./certificates.ts";
 import { CLIENT, ca, clientEngine, installBoth, refOf, serverEngine, serverId, serverLeaf } from "./hbone-pair.ts";
-import { closedAtEnd, dial, dialRefused, readAll, serve } from "./support.ts";
+import { CLOSED_PORT, closedAtEnd, dial, dialRefused, readAll, serve } from "./support.ts";
 import type { TestEngine } from "./test-engine.ts";
 
-/** Nobody listens on tcpmux. */
-const NOBODY = { address: "127.0.0.1", port: 1 };
+const NOBODY = { address: "127.0.0.1", port: CLOSED_PORT };
 const ECONNREFUSED = 111;
 
 /** Sends each connection to `first`, and answers a peer that could not be reached with `then`. */

@@ -7,15 +7,11 @@ import test from "node:test";
 import { refOf } from "./hbone-pair.ts";
 import { ask, callersOf, endedOf, serves, to } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
-import { closedAtEnd, howItEnds, serve } from "./support.ts";
+import { CLOSED_PORT, closedAtEnd, howItEnds, serve } from "./support.ts";
 
 test("an origin that nobody answers at is 503, with why, and the caller's connection goes on", async () => {
-  const closed = net.createServer().listen(0, "127.0.0.1");
-  await once(closed, "listening");
-  const { port: nobody } = closed.address() as net.AddressInfo;
-  closed.close();
   const app = await application((_, response) => response.end("ok"));
-  using under = serves("direct", [app.port, nobody], (event) => to(event, event.target === "/good" ? 1 : 2));
+  using under = serves("direct", [app.port, CLOSED_PORT], (event) => to(event, event.target === "/good" ? 1 : 2));
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const heard = await ask(under.port, { agent, path: "/bad" });
   assert.deepEqual([heard.status, heard.body], [503, "not reached"]);

@@ -10,7 +10,7 @@ import type { TryFailed } from "../../agent/engine/events.ts";
 import { refOf } from "./hbone-pair.ts";
 import { ask, endedOf, type Served, saidUntil, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
-import { serve } from "./support.ts";
+import { CLOSED_PORT, serve } from "./support.ts";
 import { until } from "./until.ts";
 
 const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
@@ -29,15 +29,6 @@ async function telling() {
   return { port: app.port, bodies };
 }
 
-/** A port of this machine that refuses. */
-async function refusing(): Promise<number> {
-  const server = http.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
-
 const failuresOf = ({ engine }: Served): TryFailed[] => engine.events.filter((event) => event.type === "try-failed");
 const again = (event: TryFailed, origin: number): Answer => ({
   ...{ ...refOf(event), type: "forward", request: event.request, target: "", origin, asks: "any" },
@@ -49,7 +40,7 @@ for (const way of ways) {
     const app = await telling();
     using under = serves(
       way,
-      [await refusing(), app.port],
+      [CLOSED_PORT, app.port],
       (event) => to(event, 1, { asks: "unsent" }),
       (event) => again(event, 2),
     );
@@ -74,7 +65,7 @@ for (const way of ways) {
   });
 
   test(`${way}: passed on, the caller is answered as if nobody had been asked`, async () => {
-    using under = serves(way, [await refusing()], (event) => to(event, 1, { asks: "any" }), pass);
+    using under = serves(way, [CLOSED_PORT], (event) => to(event, 1, { asks: "any" }), pass);
     const heard = await ask(under.port, { method: "POST", agent: false }, "body");
     assert.deepEqual([heard.status, heard.body], [503, "not reached"]);
     assert.deepEqual(
@@ -122,7 +113,8 @@ for (const way of ways) {
     using under = serves(
       way,
       [breaking.port, silent.port, app.port],
-      (event) => to(event, event.target === "/lost" ? 1 : 2, { asks: "any", tryTimeoutMs: 100 }),
+      (event) =>
+        event.target === "/lost" ? to(event, 1, { asks: "any" }) : to(event, 2, { asks: "any", tryTimeoutMs: 1_000 }),
       (event) => again(event, 3),
     );
     for (const path of ["/lost", "/late"]) {
@@ -148,11 +140,11 @@ for (const way of ways) {
   });
 
   test(`${way}: the time of the whole request runs over all tries and pauses, and ends them`, async () => {
-    const closed = await refusing();
     using under = serves(
       way,
-      [closed],
-      (event) => to(event, 1, { asks: "any", timeoutMs: 300 }),
+      [CLOSED_PORT],
+      // Long enough for a tunnel and some tries.
+      (event) => to(event, 1, { asks: "any", timeoutMs: 2_000 }),
       (event) => ({ ...refOf(event), type: "hold", request: event.request, ms: 50 }),
     );
     const heard = await ask(under.port, { agent: false });
@@ -166,11 +158,10 @@ for (const way of ways) {
   });
 
   test(`${way}: a caller that leaves while nobody has decided is the request's end, and late answers are nobody's`, async () => {
-    const closed = await refusing();
     const late: TryFailed[] = [];
     using under = serves(
       way,
-      [closed],
+      [CLOSED_PORT],
       (event) => to(event, 1, { asks: "any" }),
       (event) => {
         late.push(event);

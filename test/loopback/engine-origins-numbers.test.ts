@@ -12,6 +12,7 @@ import { refOf } from "./hbone-pair.ts";
 import { endedOf, to } from "./origin-engine.ts";
 import { dial, serve } from "./support.ts";
 import { TestEngine } from "./test-engine.ts";
+import { until } from "./until.ts";
 
 /** Pod 1 is served at `port`; a request goes to the application that its path begins with, by numbers as the agent gives them. */
 function served(appPorts: Readonly<Record<string, number>>, limit?: number) {
@@ -92,5 +93,5 @@ test("of requests that come at once none goes by the way for which its own was f
       came.filter((path) => !path.startsWith(`/${name}/`)),
       [],
     );
-  assert.equal(endedOf({ engine: under.engine } as never).length, 90);
+  await until(() => endedOf({ engine: under.engine } as never).length === 90);
 });

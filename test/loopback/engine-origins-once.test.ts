@@ -11,7 +11,7 @@ import type { TryFailed } from "../../agent/engine/events.ts";
 import { Dice } from "../support/dice.ts";
 import { refOf } from "./hbone-pair.ts";
 import { endedOf, serves, to, ways } from "./origin-engine.ts";
-import { serve } from "./support.ts";
+import { CLOSED_PORT, serve } from "./support.ts";
 
 const POSTS = process.env.ORLOP_SOAK === "1" ? 1_000_000 : 10_000;
 const CALLERS = 32;
@@ -104,15 +104,6 @@ const again = ({ conn, generation, request }: TryFailed, asks: "unsent" | "any")
   ...{ type: "forward", conn, generation, request, target: "", origin: 1, asks },
 });
 
-async function unserved(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
-
 const lost = (failed: ReadonlySet<number>): number => [...failed].filter((id) => !isBrokenOff(id)).length;
 
 test("no POST arrives twice, and what fails is what would have failed without us", async (context) => {
@@ -126,7 +117,7 @@ test("no POST arrives twice, and what fails is what would have failed without us
     const asks = way === "direct" ? "unsent" : "any";
     using under = serves(
       way,
-      [app.port, await unserved()],
+      [app.port, CLOSED_PORT],
       (event) => to(event, event.request % 3 === 2 ? 2 : 1, { asks }),
       (event) => (event.isSent ? { ...refOf(event), type: "pass", request: event.request } : again(event, asks)),
     );

@@ -10,7 +10,7 @@ import { ask as ask2, h2cApplication, h2cCaller } from "./h2c.ts";
 import { refOf } from "./hbone-pair.ts";
 import { ask, endedOf, type Served, serves, to } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
-import { howItEnds, serve } from "./support.ts";
+import { CLOSED_PORT, howItEnds, serve } from "./support.ts";
 import { until } from "./until.ts";
 
 const edits: readonly HeaderEdit[] = [
@@ -28,25 +28,17 @@ const shared = (headers: NodeJS.Dict<string | string[]>): unknown => [
 ];
 const wanted = ["https://shop.example", "true", "Origin", undefined];
 
-async function nobodyAt(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 /** By number: nobody, an origin that ends each connection, that never answers, that answers no HTTP. */
 async function failing(): Promise<Served> {
   const ends = await serve((socket) => socket.once("data", () => socket.end()));
   const silent = await serve((socket) => socket.resume());
   const wrong = await serve((socket) => socket.once("data", () => socket.end("HTTP/1.1 2000 OK\r\n\r\n")));
-  const ports = [await nobodyAt(), ends.port, silent.port, wrong.port];
+  const ports = [CLOSED_PORT, ends.port, silent.port, wrong.port];
   return serves("direct", ports, (event: RequestEvent) => {
     const [, nth = "", isPlain = ""] = event.target.split("/");
     const responseHeaders = isPlain === "" ? edits : [];
-    return to(event, Number(nth), { responseHeaders, timeoutMs: 100 });
+    // Of the silent origin alone: the others end, however long that takes.
+    return to(event, Number(nth), { responseHeaders, ...(nth === "3" && { timeoutMs: 100 }) });
   });
 }
 
@@ -70,7 +62,7 @@ test("HTTP/1: 503, 502, 504 in an origin's place say who may read them, and noth
 test("HTTP/1: what was for one request's response is not in an answer to the next", async () => {
   const app = await application((_, response) => response.end("ok"));
   let nth = 0;
-  using under = serves("direct", [app.port, await nobodyAt()], (event) =>
+  using under = serves("direct", [app.port, CLOSED_PORT], (event) =>
     to(event, ++nth, nth === 1 ? { responseHeaders: edits } : {}),
   );
   const socket = net.connect({ port: under.port, host: "127.0.0.1" });

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
+import { CLOSED_PORT, dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
 import { TestEngine } from "./test-engine.ts";
 
 /** An engine whose pod 1 relays everything accepted to `port`. */
@@ -105,9 +105,7 @@ test("a reset from the client is a reset at the server", async () => {
 });
 
 test("nobody listens: the client is reset and the errno told", async () => {
-  const server = await serve(() => {});
-  server.close();
-  using under = relayTo(server.port);
+  using under = relayTo(CLOSED_PORT);
   assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
   const closed = await under.event("closed");
   assert.equal(closed.cause, "connect-failed");

@@ -37,7 +37,8 @@ for (const way of ways) {
       socket.setNoDelay(true);
       socket.on("data", (data) => {
         heard += data.toString("latin1");
-        if (!heard.endsWith("\r\n\r\n")) return;
+        // Of the POST its body, which may come apart.
+        if (!heard.endsWith(heard.startsWith("POST") ? "\r\n0\r\n\r\n" : "\r\n\r\n")) return;
         heard = "";
         // In two parts, so that the head is held until it is whole.
         socket.write(OK.slice(0, 20), () => socket.write(OK.slice(20)));

@@ -14,6 +14,8 @@ const ENDPOINTS = 10;
 const SLOW = 3;
 const FAILING = 7;
 const FAST_MS = 20;
+/** What a request takes on a machine of its own, at most. */
+const QUIET_MS = 30;
 const LEARNS_MS = 2_000;
 const COUNTED = 5_000;
 /** Enough that an endpoint has two at once now and then. */
@@ -89,16 +91,19 @@ for (const { threads, callers, counted } of [
     const agent = new http.Agent({ keepAlive: true });
     const by = { agent, all };
     const total = (): number => got.reduce((sum, count) => sum + count, 0);
+    /** Requests of the callers in so many milliseconds, on a machine of its own. */
+    const quietly = (ms: number): number => (callers * ms) / QUIET_MS;
     const learnt = performance.now() + LEARNS_MS;
-    await callUntil(ports, callers, by, () => performance.now() >= learnt);
-    const [first, before] = [[...got], total()];
+    await callUntil(ports, callers, by, () => performance.now() >= learnt && total() >= quietly(LEARNS_MS));
+    const [first, before, began] = [[...got], total(), performance.now()];
     await callUntil(ports, callers, by, () => total() - before >= counted);
     agent.destroy();
-    const sinceThen = total() - before;
+    // What is known of an endpoint fades with time, and not with requests: on a machine that others use it is tried again as often a minute.
+    const sinceThen = Math.max(total() - before, quietly(performance.now() - began));
     const share = (nth: number): number => ((got[nth] ?? 0) - (first[nth] ?? 0)) / sinceThen;
     const percent = (part: number): string => `${(100 * part).toFixed(2)} %`;
     context.diagnostic(
-      `in the first two seconds ${percent((first[SLOW] ?? 0) / before)} and ${percent((first[FAILING] ?? 0) / before)} of ${before}, then ${percent(share(SLOW))} and ${percent(share(FAILING))} of ${sinceThen}; ${Math.round(all.fastMs)} ms`,
+      `first ${percent((first[SLOW] ?? 0) / before)} and ${percent((first[FAILING] ?? 0) / before)} of ${before}, then ${percent(share(SLOW))} and ${percent(share(FAILING))} of ${Math.round(sinceThen)}; ${Math.round(all.fastMs)} ms`,
     );
     assert.ok(share(SLOW) <= 0.02, percent(share(SLOW)));
     assert.ok(share(FAILING) <= 0.01, percent(share(FAILING)));

@@ -8,6 +8,7 @@ import test from "node:test";
 import { Worker } from "node:worker_threads";
 import type { BusyWith } from "./busy-thread.ts";
 import { dial, howItEnds, serve } from "./support.ts";
+import { until } from "./until.ts";
 
 const descriptors = (): number => readdirSync("/proc/self/fd").length;
 
@@ -44,8 +45,7 @@ for (const [how, end] of endings) {
       for (const socket of sockets) socket.destroy();
     }
     for (const socket of app.connections) socket.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    assert.ok(descriptors() <= before + 1, `${descriptors()} descriptors, ${before} before`);
+    await until(() => descriptors() <= before + 1, `no more descriptors than ${before} and the folder's own`);
     app.close();
   });
 }

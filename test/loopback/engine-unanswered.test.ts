@@ -11,7 +11,7 @@ import type { ConnRef } from "../../agent/engine/events.ts";
 import { Dice } from "../support/dice.ts";
 import { CLIENT, clientEngine, installBoth, refOf, SERVER } from "./hbone-pair.ts";
 import { peerServer } from "./http2-peer.ts";
-import { closedAtEnd, howItEnds, readAll, serve } from "./support.ts";
+import { CLOSED_PORT, closedAtEnd, howItEnds, readAll, serve } from "./support.ts";
 import type { TestEngine } from "./test-engine.ts";
 import { until } from "./until.ts";
 
@@ -287,9 +287,7 @@ async function randomLife(seed: number): Promise<void> {
   const dice = new Dice(seed);
   const peers = [await obedientPeer(), await obedientPeer(), await obedientPeer()];
   const hangsUp = await serve((socket) => socket.destroy());
-  const nobody = await serve(() => {});
-  nobody.close();
-  const random = world([...peers, hangsUp, nobody]);
+  const random = world([...peers, hangsUp, { port: CLOSED_PORT }]);
   using under = random.under;
   const { engine } = under;
   const close = (refs: readonly ConnRef[]): void => {

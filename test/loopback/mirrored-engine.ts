@@ -1,7 +1,5 @@
 // test support · a served connection whose requests are copied: the first origin answers, the others get copies; what became of them.
-import assert from "node:assert/strict";
 import type http from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { MirrorCopy } from "../../agent/engine/answers.ts";
 import type { MirrorEnd, RequestEvent } from "../../agent/engine/events.ts";
 import { type Served, to } from "./origin-engine.ts";
@@ -47,8 +45,3 @@ export const listens = (answer: string) => {
   };
   return { got, listener };
 };
-
-export async function until(what: string, withinMs: number, holds: () => boolean): Promise<void> {
-  for (const end = performance.now() + withinMs; !holds(); await sleep(5))
-    assert.ok(performance.now() < end, `${what} did not come`);
-}

@@ -17,6 +17,9 @@ export function closedAtEnd<T extends net.Socket | { close(): void }>(socketOrSe
   return socketOrServer;
 }
 
+/** Nobody listens on tcpmux. A port that was free a moment ago may be another program's by now. */
+export const CLOSED_PORT = 1;
+
 export type Server = { readonly port: number; readonly connections: net.Socket[]; close(): void };
 
 /** A TCP server on loopback; both halves are ended by hand. */
