@@ -1,7 +1,6 @@
 // The connect, getpeername and sockops hooks against real sockets (root): what is captured, refused or left alone.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   ORLOP_COUNT_CONNECT_NO_FAMILY,
   ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
@@ -125,7 +124,7 @@ print(", ".join(out))`;
       `import socket; s=socket.create_server(("${OUTSIDE4}", 8080)); s.settimeout(10)
 for _ in range(2): c,_a = s.accept(); c.recv(9); c.send(b"direct"); c.close()`,
     );
-    await sleep(300);
+    await bench.listensOutside(8080);
     bench.said("out_by_dst", [OUTSIDE4, 8080], ORLOP_OUT_DIRECT);
     assert.equal(await bench.inPod(dial(OUTSIDE4, 8080)), `${OUTSIDE4} 8080 direct`);
     assert.ok(bench.events().some(({ type, dst }) => type === "direct" && dst === `${OUTSIDE4} 8080`));
@@ -156,7 +155,7 @@ for size in (1000, 10):
   while s.recv(100): pass
   s.close()`;
     await bench.inPod(code);
-    await sleep(200);
+    await bench.untilEnded(ORLOP_DIRECTION_OUT, 4000, 2);
     const sums = bench.traffic(ORLOP_DIRECTION_OUT, 4000);
     assert.deepEqual(sums, { opened: 2, closed: 2, failed: 0, sentBytes: 1010, receivedBytes: 10 });
     assert.deepEqual(bench.events(), [], "the agent tells of them");

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { endianness } from "node:os";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import {
   ORLOP_COUNT_CONNECT_CAPTURED,
@@ -18,6 +17,7 @@ import {
   orlopPodIp,
 } from "../../agent/abi.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
+import { until } from "../loopback/until.ts";
 import { HookBench, LIMIT_NS, OUTSIDE4, OUTSIDE6, POD_IDX, POD4 } from "./hook-bench.ts";
 import { dial } from "./namespace-programs.ts";
 
@@ -113,16 +113,17 @@ describe("destinations outside the mesh", { concurrency: 1 }, () => {
     bench.keepBeating(true);
     bench.events();
     assert.equal(await bench.inPod(behaviour), plain);
-    await sleep(100);
-    const events = bench.events();
-    const outside = events.filter(({ flags }) => (flags & ORLOP_SOCK_OUTSIDE) !== 0);
-    assert.deepEqual(
-      new Set(outside.map(({ type, dst }) => `${type} ${dst}`)),
-      new Set([
-        ...["open", "close"].flatMap((type) => [`${type} ${OUTSIDE4} ${PORT}`, `${type} ${OUTSIDE6} ${PORT}`]),
-        ...[OUTSIDE4, OUTSIDE6].map((address) => `fail ${address} ${CLOSED}`),
-      ]),
-    );
+    const wanted = new Set([
+      ...["open", "close"].flatMap((type) => [`${type} ${OUTSIDE4} ${PORT}`, `${type} ${OUTSIDE6} ${PORT}`]),
+      ...[OUTSIDE4, OUTSIDE6].map((address) => `fail ${address} ${CLOSED}`),
+    ]);
+    const seen = new Set<string>();
+    await until(() => {
+      const outside = bench.events().filter(({ flags }) => (flags & ORLOP_SOCK_OUTSIDE) !== 0);
+      for (const { type, dst } of outside) seen.add(`${type} ${dst}`);
+      return seen.size >= wanted.size;
+    }, "events of each kind");
+    assert.deepEqual(seen, wanted);
   });
 
   test("without the agent's word, with an entry, and at the port of tunnels: the agent's", async () => {

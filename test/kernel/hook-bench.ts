@@ -20,6 +20,7 @@ import { type KernelMap, PodThread, Programs } from "../../agent/keeper/addon.ts
 import { SEVER_MAPS, SURVEY_MAPS } from "../../agent/keeper/programs.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
+import { until } from "../loopback/until.ts";
 import { endpoint, type SeenEvent, type SeenTraffic, takeEvents, trafficIn } from "./hook-reports.ts";
 import {
   type Place,
@@ -27,6 +28,7 @@ import {
   runPython,
   type StartedProgram,
   startPython,
+  untilHalfOpen,
   untilListening,
 } from "./namespace-programs.ts";
 
@@ -37,7 +39,8 @@ export const POD6 = "fd99::2";
 export const OUTSIDE4 = "10.99.0.1";
 export const OUTSIDE6 = "fd99::1";
 export const POD_IDX = 7;
-export const LIMIT_NS = 5_000_000_000n;
+/** Of a heartbeat's age: more than a program of a test may take (`runAt`), since most tests beat once before they start a program. */
+export const LIMIT_NS = 30_000_000_000n;
 
 /** Runs `steps` from the last to the first, all of them, and throws the first error at the end. */
 function undo(steps: (() => void)[]): void {
@@ -287,6 +290,12 @@ export class HookBench {
     return trafficIn(this.map("traffic"), { podIdx: POD_IDX, direction, port });
   }
 
+  /** Until so many connections have ended: close() returns before the kernel has handled the last packets of an end. */
+  untilEnded(direction: number, port: number, count: number): Promise<void> {
+    const what = `${count} ends of connections at port ${port}`;
+    return until(() => this.traffic(direction, port).closed >= count, what);
+  }
+
   /** Takes the events that wait. */
   events(): SeenEvent[] {
     return takeEvents(this.#events);
@@ -376,6 +385,11 @@ export class HookBench {
   /** The same of the pod. */
   listensInPod(port: number): Promise<void> {
     return untilListening(this.#names.pod, port);
+  }
+
+  /** Until the pod has a handshake under way with a client outside, at this port of the client's. */
+  halfOpenInPod(clientPort: number): Promise<void> {
+    return untilHalfOpen(this.#names.pod, clientPort);
   }
 
   remove(): void {

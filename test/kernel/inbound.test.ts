@@ -4,7 +4,6 @@ import { execFileSync, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   ORLOP_COUNT_IN_AGENT_FLOW,
   ORLOP_COUNT_IN_REFUSED_NO_LISTENER,
@@ -57,7 +56,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     await app;
     for (const address of [POD4, POD6]) assert.equal(await bench.outside(dial(address, 8002)), "ECONNREFUSED");
     assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_STRICT), strict + 2);
-    await sleep(100);
+    await bench.untilEnded(ORLOP_DIRECTION_IN, 8001, 2);
     const { opened, closed, sentBytes, receivedBytes } = bench.traffic(ORLOP_DIRECTION_IN, 8001);
     assert.deepEqual([opened, closed], [2, 2]);
     // The application closes first, so the clients' FINs may count as one byte each (bpf/report.bpf.h).

@@ -37,6 +37,7 @@ import {
   podCgroup,
   podsCgroup,
   ref,
+  removeCgroups,
   scratch,
   startPause,
   uid,
@@ -75,9 +76,8 @@ describe("the keeper", { concurrency: 1 }, () => {
     agent.client.close();
     stop.abort();
     await keeper.catch(() => {}); // A failing test says more than the keeper's end.
-    pause.kill("SIGKILL");
-    await sleep(100);
-    for (const path of [podCgroup, podsCgroup, base]) if (existsSync(path)) rmdirSync(path);
+    await end(pause);
+    await removeCgroups(podCgroup, podsCgroup, base);
     if (readFileSync("/proc/self/mountinfo", "utf8").includes(config.bpffs)) execFileSync("umount", [config.bpffs]);
     rmSync(scratch, { recursive: true });
   });

@@ -2,7 +2,7 @@
 // A keeper that fails ends what waits for it.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +58,22 @@ export async function startPause(options: { ownNetwork: boolean }): Promise<Chil
   return pause;
 }
 
+/** Once its processes have left it, which is a moment after their end. */
+export async function removeCgroups(...paths: readonly string[]): Promise<void> {
+  for (const path of paths.filter((each) => existsSync(each)))
+    await until(`no process in ${path}`, () => {
+      try {
+        rmdirSync(path);
+        return true;
+      } catch (error) {
+        if (error instanceof Error && Reflect.get(error, "code") === "EBUSY") return false;
+        throw error;
+      }
+    });
+}
+
 export async function end(process_: ChildProcess): Promise<void> {
+  if (process_.exitCode !== null || process_.signalCode !== null) return;
   const ended = new Promise((resolve) => process_.once("exit", resolve));
   process_.kill("SIGKILL");
   await ended;
@@ -103,10 +118,9 @@ export const keeperFailed = (error: unknown): void => {
 };
 
 export async function until(what: string, true_: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (const end = performance.now() + 60_000; performance.now() < end; await sleep(10)) {
     if (true_()) return;
     if (failure !== undefined) throw failure;
-    await sleep(10);
   }
   assert.fail(`never: ${what}\n${said.join("\n")}`);
 }

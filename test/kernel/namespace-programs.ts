@@ -50,15 +50,24 @@ export function startPython(place: Place, code: string): StartedProgram & { read
   };
 }
 
-/** Resolves when a program in the namespace listens on the port: how soon it starts is the machine's load's to say. Rejects after 15 s. */
-export async function untilListening(namespace: string, port: number): Promise<void> {
-  const listener = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} [0-9A-F:]+ 0A `);
+const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, "0");
+
+/** Resolves when the namespace's tables of sockets (proc(5), /proc/net/tcp) have such a line: how soon is the machine's load's to say. */
+async function untilInTable(namespace: string, line: RegExp): Promise<void> {
   const tables = [`--net=/var/run/netns/${namespace}`, "cat", "/proc/self/net/tcp", "/proc/self/net/tcp6"];
-  for (const end = performance.now() + 15_000; performance.now() < end; ) {
-    if (listener.test((await run("nsenter", tables)).stdout)) return;
+  for (const end = performance.now() + 60_000; performance.now() < end; ) {
+    if (line.test((await run("nsenter", tables)).stdout)) return;
   }
-  throw new Error(`nobody listens on ${port} in ${namespace} within 15 s`);
+  throw new Error(`no socket of ${namespace} is ${line} within a minute`);
 }
+
+/** Resolves when a program in the namespace listens on the port. */
+export const untilListening = (namespace: string, port: number): Promise<void> =>
+  untilInTable(namespace, new RegExp(`:${hex(port)} [0-9A-F:]+ 0A `));
+
+/** Resolves when a SYN from that port has come to the namespace, whose handshake is not over. */
+export const untilHalfOpen = (namespace: string, clientPort: number): Promise<void> =>
+  untilInTable(namespace, new RegExp(`:${hex(clientPort)} 03 `));
 
 /** Python that dials and says what came of it: `<peer> <port> <answer>`, or the errno's name. */
 export const dial = (

@@ -18,7 +18,7 @@ for line in sys.stdin:
   s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 262 if keep == ["mptcp"] else 0)
   s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
   s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
-  s.settimeout(5)
+  s.settimeout(20)
   try:
     if source != "0": s.bind(("::" if ":" in address else "0.0.0.0", int(source)))
     s.connect((address, int(port))); s.send(b"hello"); answer = s.recv(9).decode() or "closed"

@@ -268,6 +268,14 @@ export class PendingNode {
     return heard;
   }
 
+  /** The outside reads what is on the wire beside what it is asked. */
+  async untilHeard({ uid, address }: PlannedPod): Promise<void> {
+    for (let tries = 0; ((await this.heard()).get(address) ?? 0) === 0; tries++) {
+      if (tries > 3_000) throw new Error(`${uid} is none of ours and reaches nobody`);
+      await sleep(10);
+    }
+  }
+
   async #report(): Promise<ReadonlyMap<string, number>> {
     this.#outsideLines.length = 0;
     this.#outside?.stdin?.write("report\n");

@@ -57,7 +57,9 @@ describe("records of many connections that go direct", { concurrency: 1 }, () =>
     dials.say(String(count));
     assert.equal(await dials.line(), "done");
   };
-  const drained = (): SeenEvent[] => {
+  /** Once all connections have ended. */
+  const drained = async (): Promise<SeenEvent[]> => {
+    await bench.untilEnded(ORLOP_DIRECTION_OUT, PORT, made);
     const all: SeenEvent[] = [];
     for (let some = bench.events(); some.length > 0; some = bench.events()) all.push(...some);
     return all;
@@ -82,7 +84,7 @@ describe("records of many connections that go direct", { concurrency: 1 }, () =>
     for (let round = 0; round < 2; round += 1) {
       await dialled(ONE_BURST);
       made += ONE_BURST;
-      const events = drained();
+      const events = await drained();
       const closes = events.filter(({ type }) => type === "close");
       assert.deepEqual([events.length, closes.length], [2 * ONE_BURST, ONE_BURST]);
       assert.ok(
@@ -96,7 +98,7 @@ describe("records of many connections that go direct", { concurrency: 1 }, () =>
   test(`${FLOOD} connections: what the ring cannot hold is counted for the pod, and the sums are exact`, async () => {
     await dialled(FLOOD);
     made += FLOOD;
-    const events = drained();
+    const events = await drained();
     assert.ok(events.length < 2 * FLOOD, "the ring did not hold all of them");
     assert.equal(events.length + lostOfPod(), 2 * FLOOD);
     assert.equal(bench.count(ORLOP_COUNT_EVENT_DROPPED), lostOfPod());

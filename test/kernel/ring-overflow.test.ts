@@ -2,7 +2,7 @@
 // stay exact, and no record of a connection that has ended stays open.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { ORLOP_COUNT_EVENT_DROPPED, ORLOP_IN_PASS } from "../../agent/abi.ts";
+import { ORLOP_COUNT_EVENT_DROPPED, ORLOP_DIRECTION_IN, ORLOP_IN_PASS } from "../../agent/abi.ts";
 import { KernelMap, RingBuffer } from "../../agent/engine/addon.ts";
 import type { LentMaps } from "../../agent/engine/keeper-client.ts";
 import { KernelWatch } from "../../agent/kernel/kernel-watch.ts";
@@ -92,6 +92,7 @@ describe("a ring of events that overflows", { concurrency: 1 }, () => {
     await bench.outside(clients);
     await app;
     const all = HELD + SHORT;
+    await bench.untilEnded(ORLOP_DIRECTION_IN, PORT, all);
     assert.ok(bench.count(ORLOP_COUNT_EVENT_DROPPED) > all / 2, String(bench.count(ORLOP_COUNT_EVENT_DROPPED)));
     assert.equal(sum("orlop_pod_connections_opened_total"), all);
     assert.equal(sum("orlop_pod_connections_closed_total"), all);

@@ -46,12 +46,13 @@ try:
   s = socket.create_connection(("${address}", ${port}), 5); s.settimeout(15)
   print("ended", len(s.recv(1)))
 except OSError as e: print(errno.errorcode.get(e.errno, repr(e)))`;
-const holding = (port: number, count: number, seconds: number): string => `
-import socket, time
+/** Accepts `count` connections, and keeps them until its input ends. */
+const holding = (port: number, count: number): string => `
+import socket, sys
 s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); s.bind(("::", ${port})); s.listen(); s.settimeout(15)
 kept = [s.accept() for _ in range(${count})]
-time.sleep(${seconds})`;
+sys.stdin.read()`;
 
 describe("two pods of one node", { concurrency: 1 }, () => {
   const bench = new HookBench();
@@ -174,12 +175,16 @@ except OSError as e: print(errno.errorcode[e.errno])`;
     execFileSync("ip", ["-n", bench.outsideName, "link", "set", "eth0", "down"]);
     try {
       const code = `
-import socket, time, sys
-s = socket.socket(); s.setblocking(False); s.connect_ex(("${OUTSIDE4}", ${PORT})); time.sleep(1); s.close(); time.sleep(0.3)`;
-      const giving = bench.inPod(code);
-      await until("an announcement as long as it dials", () => announced() === 1);
-      await giving;
+import socket, sys
+s = socket.socket(); s.setblocking(False); s.connect_ex(("${OUTSIDE4}", ${PORT})); print("dials", flush=True)
+sys.stdin.readline(); s.close(); print("given up", flush=True); sys.stdin.read()`;
+      const giving = bench.startInPod(code);
+      assert.equal(await giving.line(), "dials");
+      assert.equal(announced(), 1, "an announcement as long as it dials");
+      giving.say("");
+      assert.equal(await giving.line(), "given up");
       assert.equal(announced(), 0);
+      await giving.end();
     } finally {
       execFileSync("ip", ["-n", bench.outsideName, "link", "set", "eth0", "up"]);
       execFileSync("ip", ["-n", bench.outsideName, "addr", "replace", `${OUTSIDE6}/64`, "dev", "eth0", "nodad"]);
@@ -233,7 +238,7 @@ except OSError as e: print(errno.errorcode[e.errno])`;
 
   test("END ends what stands, also what no event told of; STAY and other pairs' stay", async () => {
     say(0, "join");
-    const server = bench.outside(holding(PORT, 2, 3));
+    const server = bench.startOutside(holding(PORT, 2));
     await bench.listensOutside(PORT);
     const before = bench.count(ORLOP_COUNT_IN_JOINED);
     const first = bench.inPod(held(OUTSIDE4, PORT));
@@ -248,13 +253,13 @@ except OSError as e: print(errno.errorcode[e.errno])`;
     assert.equal(await first, "ECONNABORTED");
     assert.equal(await second, "ECONNABORTED");
     assert.equal(await sever(), 0);
-    await server;
+    await server.end();
   });
 
   test("each end by itself, whatever the other does; what was joined under another index; and where either pod has left", async () => {
     say(0, "join");
     const ends = async (act: () => Promise<number>): Promise<readonly [ended: number, seen: string]> => {
-      const server = bench.outside(holding(PORT, 1, 1));
+      const server = bench.startOutside(holding(PORT, 1));
       await bench.listensOutside(PORT);
       const before = bench.count(ORLOP_COUNT_IN_JOINED);
       const client = bench.inPod(held(OUTSIDE4, PORT));
@@ -262,7 +267,7 @@ except OSError as e: print(errno.errorcode[e.errno])`;
       assert.deepEqual([await sever(), await severOther()], [0, 0]);
       const ended = await act();
       const result = [ended, await client] as const;
-      await server;
+      await server.end();
       return result;
     };
     const saidEnd = (act: () => Promise<number>) => async (): Promise<number> => {

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { endianness } from "node:os";
 import { after, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ORLOP_IN_AGENT, ORLOP_IN_PASS, ORLOP_IN_REFUSE, orlopInKey, orlopTuple } from "../../agent/abi.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
+import { until } from "../loopback/until.ts";
 import { HookBench, OUTSIDE4, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
 import type { StartedProgram } from "./namespace-programs.ts";
 
@@ -47,7 +47,7 @@ drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", 1, ctypes.addressof(drop)))
 s.setblocking(False); s.connect_ex(("${POD4}", ${PORT})); print(s.getsockname()[1], flush=True)
 sys.stdin.readline(); s.setsockopt(socket.SOL_SOCKET, 27, 0)
-select.select([], [s], [], 10); e = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+select.select([], [s], [], 60); e = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 print(errno.errorcode[e] if e else "connected", flush=True)`;
 
 function ask(program: StartedProgram): Promise<string> {
@@ -129,7 +129,7 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     saidOf(POD_IDX, ORLOP_IN_PASS);
     const caller = bench.startOutside(halfOpen);
     const port = Number(await caller.line());
-    await sleep(100);
+    await bench.halfOpenInPod(port);
     assert.equal(await sweep(), 0);
     saidOf(POD_IDX, ORLOP_IN_REFUSE);
     const tuple = new Uint8Array(orlopTuple.size);
@@ -154,17 +154,17 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     saidOf(POD_IDX, ORLOP_IN_PASS);
     const early = bench.startOutside(halfOpen);
     const ports = [await early.line()];
-    await sleep(100);
+    await bench.halfOpenInPod(Number(ports[0]));
     saidOf(POD_IDX, ORLOP_IN_AGENT);
     const late = bench.startOutside(halfOpen);
     ports.push(await late.line());
-    await sleep(100);
+    await bench.halfOpenInPod(Number(ports[1]));
     assert.equal(await sweep(), 1);
     // Its first packet is repeated, and judged as it comes.
     for (const caller of [early, late]) assert.equal(await ask(caller), "connected");
     assert.equal(await sweep(), 0);
     assert.equal(await bench.survey(), false);
-    while (listener.sources.length < 2) await sleep(10);
+    await until(() => listener.sources.length >= 2, "both connections at the agent");
     assert.deepEqual(listener.sources.toSorted(), ports.map((port) => `${OUTSIDE4} ${port}`).toSorted());
     for (const program of [early, late, app]) await program.end();
     listener.close();
