@@ -52,7 +52,11 @@ export class MeshFiles {
   readonly #assembly: Assembly;
   readonly #reader: { readonly settings: NodeSettings; readonly lean: Lean };
   readonly #inForce = new Map<string, MeshFile>();
-  readonly #drafts = new Map<string, Draft>();
+  /**
+   * Never emptied by `clear`: V8 keeps the table that was emptied, with all that is in it, behind the next, and of a chain of tables that
+   * began in the old generation a scavenge frees none. The text of each change stayed until all of the heap was marked.
+   */
+  #drafts: Map<string, Draft> = new Map();
   readonly #unkept = new UnkeptTexts();
   /** Files that came, changed or went since `takeChanged`. */
   #changed = new Set<string>();
@@ -193,14 +197,14 @@ export class MeshFiles {
       if (findings.length === 0) this.#findings.delete(file);
       else this.#findings.set(file, findings);
     }
-    this.#drafts.clear();
+    this.#drafts = new Map();
     return { taken: true, updates };
   }
 
   /** Takes these texts over instead of all that is in force and what is at the path, which stays a draft. @throws ConfigError */
   async assume(texts: readonly FileText[], signal: AbortSignal): Promise<readonly MeshUpdate[]> {
-    const [drafts, unlisted] = [new Map(this.#drafts), this.#unlisted];
-    this.#drafts.clear();
+    const [drafts, unlisted] = [this.#drafts, this.#unlisted];
+    this.#drafts = new Map();
     this.#unlisted = [];
     for (const file of this.#inForce.keys()) this.#drafts.set(file, { file: null, whole: true, sinceMs: 0 });
     const turns = new Turns(signal);
@@ -217,7 +221,7 @@ export class MeshFiles {
       const taking = this.accept();
       return taking.taken ? taking.updates : [];
     } finally {
-      this.#drafts.clear();
+      this.#drafts = new Map();
       for (const [file, draft] of drafts) this.#keep(file, draft);
       this.#unlisted = unlisted;
     }
