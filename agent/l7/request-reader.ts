@@ -21,8 +21,8 @@ const LOOK = 64;
 /** For one request after the other. It holds only as long as the request's event does. */
 export class RequestReader {
   #request: RoutedRequest | null = null;
-  readonly #fields = new Map<string, string | undefined>();
-  readonly #parameters = new Map<string, string | undefined>();
+  #fields: Map<string, string | undefined> = new Map();
+  #parameters: Map<string, string | undefined> = new Map();
   #read = 0;
 
   begin(request: RoutedRequest): void {
@@ -30,11 +30,11 @@ export class RequestReader {
     this.#read = 0;
   }
 
-  /** Keeps nothing of the request. */
+  /** Keeps nothing of the request. `clear` would: behind an emptied table V8 keeps the table before it until all of the heap is marked. */
   end(): void {
     this.#request = null;
-    if (this.#fields.size > 0) this.#fields.clear();
-    if (this.#parameters.size > 0) this.#parameters.clear();
+    if (this.#fields.size > 0) this.#fields = new Map();
+    if (this.#parameters.size > 0) this.#parameters = new Map();
   }
 
   get method(): string {

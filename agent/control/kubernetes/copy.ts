@@ -29,7 +29,7 @@ export class ClusterCopy {
   #cluster = "";
   #file: CopyFile | undefined;
   /** Changes that are in no file: the last write has failed, or is under way. */
-  readonly #unsaved = new Map<string, PackedChange>();
+  #unsaved: Map<string, PackedChange> = new Map();
   #appendable = false;
   #failed = false;
   #stopped = false;
@@ -89,7 +89,8 @@ export class ClusterCopy {
       if (file !== undefined && this.#appendable && (await this.#isHere(file)) && !isWasteful(file))
         await this.#append(file, appliedAt);
       else await this.#writeAnew(appliedAt);
-      this.#unsaved.clear();
+      // Behind what `clear` empties, V8 keeps it until all of the heap is marked.
+      this.#unsaved = new Map();
       this.#appendable = true;
       this.#failed = false;
     } catch (error) {
