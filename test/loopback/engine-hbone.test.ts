@@ -273,6 +273,7 @@ test("the uplink of a slow server is bounded too", async () => {
   const socket = await dial(tunnel.port);
   const payload = randomBytes(30_000_000);
   socket.end(payload);
+  await until(() => app.connections.length === 1);
   await sleep(300);
   const held = tunnel.server.engine.stats().bufferBytes + tunnel.client.engine.stats().bufferBytes;
   assert.ok(held < 6 << 20, `${held} bytes held`);

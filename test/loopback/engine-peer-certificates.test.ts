@@ -203,15 +203,13 @@ test("a handshake under way when its root goes is refused: before the chain came
 
 for (const side of ["client", "server"] as const) {
   test(`a tunnel takes no new streams towards the end of the ${side}'s certificate, and ends with it`, async () => {
+    const app = await echo();
+    const renewed = { client: await next.leaf(clientId), server: await next.leaf(serverId) };
     const brief = { notAfter: new Date(Date.now() + 4_000) };
-    const leaves = {
-      client: await next.leaf(clientId, side === "client" ? brief : {}),
-      server: await next.leaf(serverId, side === "server" ? brief : {}),
-    };
-    using under = between(await echo(), leaves.client, leaves.server, [next.pem]);
+    const leaves = { ...renewed, [side]: await next.leaf(side === "client" ? clientId : serverId, brief) };
+    using under = between(app, leaves.client, leaves.server, [next.pem]);
     const first = await opened(under.port);
     // As the certificates of a pod are renewed, but for a client that does not leave its tunnels by itself.
-    const renewed = { client: await next.leaf(clientId), server: await next.leaf(serverId) };
     installIdentity(CLIENT, renewed.client.chainPem, renewed.client.pkcs8);
     installIdentity(SERVER, renewed.server.chainPem, renewed.server.pkcs8);
     (await opened(under.port)).destroy();

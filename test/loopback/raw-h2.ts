@@ -107,10 +107,12 @@ export class RawPeer {
 
   /** Sends `make(i)` until the engine hangs up or `times` is reached; how many were sent. */
   async flood(times: number, make: (index: number) => Uint8Array): Promise<number> {
-    for (let i = 0; i < times; i += 100) {
+    // So many in a turn of the loop that a slow machine's turns are a flood, too.
+    const atOnce = Math.max(100, times / 400);
+    for (let i = 0; i < times; i += atOnce) {
       if (this.socket.destroyed) return i;
       const batch: Uint8Array[] = [];
-      for (let j = i; j < i + 100 && j < times; j++) batch.push(make(j));
+      for (let j = i; j < i + atOnce && j < times; j++) batch.push(make(j));
       if (!this.socket.write(Buffer.concat(batch)))
         await Promise.race([once(this.socket, "drain").catch(() => {}), this.closed]);
       await new Promise((resolve) => setImmediate(resolve));
