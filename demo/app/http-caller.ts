@@ -38,8 +38,9 @@ for await (const line of createInterface({ input: process.stdin })) {
       const from = response.socket.localPort ?? 0;
       let text = "";
       response.on("data", (chunk) => {
+        const isFirst = text === "";
         text += chunk;
-        if (path === "/stream") say({ status, body: text, from, begun: true });
+        if (path === "/stream" && isFirst) say({ status, body: text, from, begun: true });
       });
       response.on("error", failed);
       response.on("end", () => {

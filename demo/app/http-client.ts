@@ -7,7 +7,7 @@ import type { Asked, Heard } from "./http-caller.ts";
 
 const caller = fileURLToPath(new URL("./http-caller.ts", import.meta.url));
 /** Until the first answer: the program has to start. */
-const ANSWER_MS = 15_000;
+const ANSWER_MS = 60_000;
 
 /** A client with one connection, which it keeps. */
 export class Client {

@@ -9,7 +9,7 @@ const app = fileURLToPath(new URL("./app.ts", import.meta.url));
 const httpApp = fileURLToPath(new URL("./http-app.ts", import.meta.url));
 const grpcApp = fileURLToPath(new URL("../../test/support/grpc-app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];
-const START_MS = 15_000;
+const START_MS = 60_000;
 /** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */
 const CHURN_PAUSE_MS = 2;
 

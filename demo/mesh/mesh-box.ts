@@ -66,7 +66,7 @@ export class DemoBox {
 
   /** Waits until the pod's own agent says it is in this state. */
   captured(pod: string, capture: "captured" | "not-enrolled"): Promise<true> {
-    return until(`${pod} ${capture}`, 5_000, async () => {
+    return until(`${pod} ${capture}`, 20_000, async () => {
       const { items } = await view(this.nodeOf(pod), "workloads");
       return items.some((item) => item.name === pod && item.capture === capture) ? true : undefined;
     });
@@ -117,7 +117,7 @@ export function logSince(node: Node): {
   const seen = accessLog(node).length;
   return {
     find: (what, wanted) =>
-      until(`${what} in the access log of ${node.name}`, 5_000, () => accessLog(node).slice(seen).find(wanted)),
+      until(`${what} in the access log of ${node.name}`, 20_000, () => accessLog(node).slice(seen).find(wanted)),
   };
 }
 

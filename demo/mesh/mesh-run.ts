@@ -33,7 +33,7 @@ export async function until<T>(
 }
 
 /** Starts `orlop run` on each node. Resolves when all are ready; throws with the end of their output when one is not. */
-export async function startMesh(cluster: Cluster, deadlineMs = 30_000): Promise<ReadonlyMap<string, Running>> {
+export async function startMesh(cluster: Cluster, deadlineMs = 90_000): Promise<ReadonlyMap<string, Running>> {
   const programs = new Map(cluster.nodes.map((node) => [node.name, node.orlop(["run", "-c", node.configFile])]));
   const ready = async (node: Node): Promise<void> => {
     const program = programs.get(node.name);
@@ -63,7 +63,7 @@ export async function startMesh(cluster: Cluster, deadlineMs = 30_000): Promise<
 export async function readiness(node: Node): Promise<string> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15021 && printf "GET /healthz/ready HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
   // Without --norc bash takes a socket as its standard input for a remote shell's, and runs ~/.bashrc.
-  const done = await node.run(["bash", "--norc", "-c", ask], 5_000);
+  const done = await node.run(["bash", "--norc", "-c", ask], 20_000);
   return done.stdout.split("\r\n\r\n")[1]?.trim() ?? "";
 }
 

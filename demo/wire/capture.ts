@@ -17,7 +17,7 @@ export type Packet = {
   readonly payload: Buffer;
 };
 
-const START_MS = 10_000;
+const START_MS = 30_000;
 
 export type Capture = {
   /** Ends the recording. Throws when the kernel dropped a packet: what is left would prove nothing. */

@@ -2,10 +2,12 @@
 // tunnel of two engines; what the other side sees must be the same: FIN for FIN, RST for RST, no byte lost before a FIN.
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { type Pair, pair } from "../loopback/hbone-pair.ts";
 import { dial, type Server, serve } from "../loopback/support.ts";
+import { until } from "../loopback/until.ts";
 
 type How =
   /** Half a close; the other side answers and ends, too. */
@@ -61,6 +63,15 @@ function endOf(socket: net.Socket): Promise<{ end: string; bytes: number }> {
   });
 }
 
+/** Resolves when the kernel has bytes for the socket that nobody has read (proc(5), /proc/net/tcp). */
+async function hasUnread({ localPort = 0, remotePort = 0 }: net.Socket): Promise<void> {
+  const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, "0");
+  const queue = new RegExp(`:${hex(localPort)} [0-9A-F]+:${hex(remotePort)} [0-9A-F]{2} [0-9A-F]+:([0-9A-F]+) `);
+  const isThere = (table: string): boolean =>
+    Number.parseInt(queue.exec(readFileSync(table, "utf8"))?.[1] ?? "0", 16) > 0;
+  await until(() => ["/proc/net/tcp", "/proc/net/tcp6"].some(isThere), "bytes that nobody has read");
+}
+
 async function close(port: number, closer: "client" | "server", how: How, lastWords: number): Promise<Seen> {
   const both = await connected(port);
   const own = both[closer];
@@ -72,6 +83,7 @@ async function close(port: number, closer: "client" | "server", how: How, lastWo
     own.resume();
     await once(own, "data");
     own.pause();
+    await hasUnread(own);
   }
   if (lastWords > 0) await new Promise<void>((resolve) => own.write(Buffer.alloc(lastWords, 1), () => resolve()));
   if (how === "RST") own.resetAndDestroy();

@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { call, startPing } from "../../demo/app/roles.ts";
 import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { until, view } from "../../demo/mesh/mesh-run.ts";
+import { keepWriting } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ECHO = 8080;
@@ -19,7 +20,7 @@ const toVault = () => call(journey.cluster.pod("web"), { host: journey.cluster.p
 
 async function settled(state: "synced" | "rejected" | "held"): Promise<void> {
   for (const node of journey.cluster.nodes) {
-    await until(`${node.name} ${state}`, 10_000, async () => {
+    await until(`${node.name} ${state}`, 20_000, async () => {
       const status = await view(node, "status");
       return status.source.state === state ? true : undefined;
     });
@@ -74,10 +75,10 @@ describe("the mesh file", () => {
       10,
     );
     journey.cluster.writeMesh(text({ vaultCallers: ["nobody"] }));
-    await pinger.dead(10_000);
+    await pinger.dead(20_000);
     assert.equal((await toVault()).reply, undefined);
     journey.cluster.writeMesh(text());
-    await until("web allowed again", 10_000, async () => ((await toVault()).reply ? true : undefined));
+    await until("web allowed again", 20_000, async () => ((await toVault()).reply ? true : undefined));
     await bystander.finish();
   });
 
@@ -87,16 +88,19 @@ describe("the mesh file", () => {
     for (const policy of ["PeerAuthentication", "AuthorizationPolicy"]) {
       const [half = "", ...rest] = text().split(new RegExp(`(?=---\napiVersion: \\S+\nkind: ${policy})`));
       const file = openSync(journey.cluster.meshFile, "w");
+      writeSync(file, half);
+      const pause = keepWriting(file);
       try {
-        writeSync(file, half);
         await settled("held");
         const { source } = await view(journey.cluster.node("node-b"), "status");
         assert.ok(source.errors.every(({ code }) => code === "ORL4108"));
         assert.match(source.errors.map(({ what }) => what).join(), new RegExp(`${policy} demo/\\S+ is gone`));
         assert.equal(await plaintext(), undefined);
         assert.equal((await call(journey.cluster.pod("batch"), vault)).reply, undefined);
+        pause();
         writeSync(file, rest.join(""));
       } finally {
+        pause();
         closeSync(file);
       }
       await settled("synced");
@@ -111,11 +115,16 @@ describe("the mesh file", () => {
     const open = documents.filter((document) => !/name: vault-/.test(document)).join("---\n");
     const file = openSync(journey.cluster.meshFile, "w");
     writeSync(file, open);
-    closeSync(file);
-    await settled("held");
-    assert.equal((await call(journey.cluster.outside, vault)).reply, undefined);
+    const leave = keepWriting(file);
+    try {
+      await settled("held");
+      assert.equal((await call(journey.cluster.outside, vault)).reply, undefined);
+    } finally {
+      leave();
+      closeSync(file);
+    }
     await settled("synced");
-    await until("plaintext", 10_000, async () =>
+    await until("plaintext", 20_000, async () =>
       (await call(journey.cluster.outside, vault)).reply ? true : undefined,
     );
     journey.cluster.writeMesh(text());

@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
-import { orlopOn, requestRecord, serve, supportProgram } from "../support/journey-acts.ts";
+import { orlopOn, requestRecord, serve, supportProgram, threadsFollow } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
 
@@ -168,6 +168,7 @@ describe("a workload with limits", { concurrency: 1 }, () => {
         await until("the limits", 20_000, async () =>
           (await view(node, "limits")).items.length === count ? true : undefined,
         );
+      await Promise.all(journey.cluster.nodes.map(threadsFollow));
     };
     await write(limits.slice(1), 3);
     assert.equal(admitted(await ask(30, at("far", "/whole"))), 30);

@@ -8,6 +8,7 @@ import { call, startPing, startServers } from "../../demo/app/roles.ts";
 import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh/mesh-file.ts";
 import { startMesh, until, view } from "../../demo/mesh/mesh-run.ts";
 import { type Cluster, createCluster } from "../box/cluster.ts";
+import { keepWriting } from "../support/journey-acts.ts";
 
 const ECHO = 8080;
 /** Applications elsewhere in the mesh, a file each. */
@@ -73,50 +74,53 @@ describe("a directory of many files", () => {
     const pinger = await startPing(web(), vault(), 5);
     const beganMs = performance.now();
     put(policyFile, policyText(["nobody"]));
-    await pinger.dead(10_000);
+    await pinger.dead(20_000);
     t.diagnostic(
       `from the file's change to the end of the connection as its pod saw it: ${Math.round(performance.now() - beganMs)} ms`,
     );
     assert.equal((await call(web(), vault())).reply, undefined);
     put(policyFile, policyText(["web"]));
-    await until("web allowed again", 10_000, async () => ((await call(web(), vault())).reply ? true : undefined));
+    await until("web allowed again", 20_000, async () => ((await call(web(), vault())).reply ? true : undefined));
   });
 
   test("a bad file changes nothing, is told with its place, and what changed meanwhile waits for it", async () => {
     put("other-7.yaml", otherApp(7).replace("node:", "nodes:"));
-    await until("rejected", 10_000, async () => ((await source()).state === "rejected" ? true : undefined));
+    await until("rejected", 20_000, async () => ((await source()).state === "rejected" ? true : undefined));
     assert.match((await source()).errors[0]?.at ?? "", /other-7\.yaml:\d+:\d+/);
     const pinger = await startPing(web(), vault(), 5);
     put(policyFile, policyText(["nobody"]));
     await new Promise((resolve) => setTimeout(resolve, 500));
     assert.equal((await call(web(), vault())).reply?.pod, "vault");
     put("other-7.yaml", otherApp(7));
-    await pinger.dead(10_000);
+    await pinger.dead(20_000);
     put(policyFile, policyText(["web"]));
-    await until("web allowed again", 10_000, async () => ((await call(web(), vault())).reply ? true : undefined));
+    await until("web allowed again", 20_000, async () => ((await call(web(), vault())).reply ? true : undefined));
   });
 
   test("half of a file that is written in place takes no protection away while its writer pauses", async () => {
     const whole = policyText(["web"]);
     const strict = demoFiles().get("PeerAuthentication-vault-strict.yaml") ?? "";
     put(policyFile, `${strict.replace("vault-strict", "again-strict")}---\n${whole}`);
-    await until("two objects in one file", 10_000, async () =>
+    await until("two objects in one file", 20_000, async () =>
       (await source()).objects === OTHERS * 10 + demoFiles().size ? true : undefined,
     );
     const file = openSync(path.join(folder, policyFile), "w");
+    writeSync(file, strict.replace("vault-strict", "again-strict"));
+    const pause = keepWriting(file);
     try {
-      writeSync(file, strict.replace("vault-strict", "again-strict"));
-      await until("held", 10_000, async () => ((await source()).state === "held" ? true : undefined));
+      await until("held", 20_000, async () => ((await source()).state === "held" ? true : undefined));
       assert.deepEqual(
         (await source()).errors.map(({ code, what }) => `${code} ${what}`),
         ["ORL4108 AuthorizationPolicy demo/vault-callers is gone"],
       );
       assert.equal((await call(cluster.pod("batch"), vault())).reply, undefined);
+      pause();
       writeSync(file, `---\n${whole}`);
     } finally {
+      pause();
       closeSync(file);
     }
-    await until("synced", 10_000, async () => ((await source()).state === "synced" ? true : undefined));
+    await until("synced", 20_000, async () => ((await source()).state === "synced" ? true : undefined));
     assert.equal((await call(cluster.pod("batch"), vault())).reply, undefined);
     assert.equal((await call(web(), vault())).reply?.pod, "vault");
   });
@@ -125,7 +129,7 @@ describe("a directory of many files", () => {
     rmSync(path.join(folder, policyFile));
     const { state } = await source();
     assert.equal(state, "synced");
-    await until("batch is served", 10_000, async () =>
+    await until("batch is served", 20_000, async () =>
       (await call(cluster.pod("batch"), vault())).reply ? true : undefined,
     );
   });

@@ -102,16 +102,20 @@ describe("two pods of one node", { concurrency: 1 }, () => {
         })
         .reduce((sum, count) => sum + count, 0);
     };
-    // The page is a second old at most.
-    await sleep(1_500);
-    const before = await opened();
-    const start = accessLog(node()).length;
+    const records = () => accessLog(node()).filter((entry) => entry["src.workload"] === "client");
+    const ofService = () => records().filter((entry) => String(entry["dst.service"]).startsWith("near."));
+    // The page is a second old at most, and so is the log. All calls before have ended.
+    const before = await until("each call before in page and log", 20_000, async () => {
+      const count = await opened();
+      return count > 0 && count === ofService().length ? count : undefined;
+    });
+    const start = records().length;
     const { reply } = await call(pod("client"), { host: near.ip4, port: 80 }, "a record");
     assert.ok(reply);
-    await sleep(1_500);
-    const entries = accessLog(node())
-      .slice(start)
-      .filter((entry) => entry["src.workload"] === "client");
+    await until("the call in page and log", 20_000, async () =>
+      (await opened()) > before && records().length > start ? true : undefined,
+    );
+    const entries = records().slice(start);
     assert.equal(entries.length, 1, JSON.stringify(entries));
     assert.partialDeepStrictEqual(entries[0], {
       direction: "outbound",
@@ -128,7 +132,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     const start = accessLog(node()).length;
     const { reply } = await call(pod("stranger"), { host: pod("server").ip4, port: ECHO });
     assert.equal(reply, undefined);
-    const entry = await until("the refusal", 5_000, () =>
+    const entry = await until("the refusal", 20_000, () =>
       accessLog(node())
         .slice(start)
         .find((entry) => entry["src.workload"] === "stranger"),
@@ -143,10 +147,10 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     const back = await startPing(pod("client"), { host: pod("far").ip4, port: ECHO }, 20);
     const start = accessLog(node()).length;
     const writtenAt = await write({ callers: ["server"] });
-    const dead = await ping.dead(5_000);
+    const dead = await ping.dead(20_000);
     context.diagnostic(`${dead.how} ${Math.round(dead.atMs - writtenAt)} ms after the file was written`);
-    await back.dead(5_000);
-    const entry = await until("its record", 5_000, () =>
+    await back.dead(20_000);
+    const entry = await until("its record", 20_000, () =>
       accessLog(node())
         .slice(start)
         .find((entry) => entry["dst.identity"] === SERVER && entry["src.identity"] === CLIENT),
@@ -186,7 +190,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
   test("a caller that becomes somebody else loses what it had as the former", async () => {
     const ping = await startPing(pod("client"), { host: pod("server").ip4, port: ECHO }, 20);
     await write({ callers: ["client", "other"], account: "other" });
-    await ping.dead(5_000);
+    await ping.dead(20_000);
     await untilJoined();
     await write(initial);
     await untilJoined();
@@ -209,7 +213,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     );
     await untilJoined();
     await write({ callers: ["nobody"] });
-    await ping.dead(5_000);
+    await ping.dead(20_000);
     await write(initial);
   });
 });

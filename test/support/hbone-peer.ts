@@ -35,7 +35,7 @@ export type PeerAnswer = {
   readonly bytes?: string;
 };
 
-const DEADLINE_MS = 8_000;
+const DEADLINE_MS = 20_000;
 
 async function speak(request: PeerRequest): Promise<PeerAnswer> {
   const tls = connectTls({

@@ -1,13 +1,13 @@
 // test support · what journeys do on a mesh that runs: start servers in pods, write another mesh, ask the CLI, wait for a request's record.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh/mesh-run.ts";
 import type { Cluster, Host, Node } from "../box/cluster.ts";
 import { type Running, tail } from "../box/process.ts";
 
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 /** A program beside this file, by its name. */
 export const supportProgram = (name: string): string => fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
@@ -19,7 +19,15 @@ export async function serve(host: Host, program: string, ...args: readonly (stri
   return app;
 }
 
-/** Writes the mesh file of all nodes; resolves when each of them has applied it. */
+/**
+ * Resolves when the node's data threads have taken over the mesh that its main thread has applied, which is some milliseconds later: what
+ * connections they have, they answer behind it (agent/threads/thread-outbox.ts).
+ */
+export async function threadsFollow(node: Node): Promise<void> {
+  await view(node, "connections");
+}
+
+/** Writes the mesh file of all nodes; resolves when it is in force on each of them. */
 export async function rewriteMesh(cluster: Cluster, text: string): Promise<void> {
   const applied = (): Promise<readonly string[]> =>
     Promise.all(cluster.nodes.map(async (node) => (await view(node, "status")).source.appliedAt));
@@ -28,6 +36,13 @@ export async function rewriteMesh(cluster: Cluster, text: string): Promise<void>
   await until("the new mesh", 20_000, async () =>
     (await applied()).every((at, index) => at !== before[index]) ? true : undefined,
   );
+  await Promise.all(cluster.nodes.map(threadsFollow));
+}
+
+/** Goes on writing comments to a file of the mesh, so that it is not still, until the result is called. */
+export function keepWriting(file: number): () => void {
+  const writing = setInterval(() => writeSync(file, "# more\n"), 250);
+  return () => clearInterval(writing);
 }
 
 /** What `orlop` prints on the node, asked of the node's agent. Throws where it fails. */

@@ -49,7 +49,7 @@ export async function speakHbone(from: Host, request: PeerRequest): Promise<Peer
   const running = from.start([process.execPath, peerProgram]);
   running.write(JSON.stringify(request));
   running.endInput();
-  const done = await running.wait(30_000);
+  const done = await running.wait(60_000);
   if (done.status !== 0) throw new Error(`hbone-peer in ${from.name} ended with ${done.status}: ${tail(done.stderr)}`);
   return JSON.parse(done.stdout) as PeerAnswer;
 }

@@ -86,8 +86,9 @@ async function websocket(name: string): Promise<void> {
   socket.on("end", () => failed(talk, "it ended"));
   await once(socket, "connect");
   socket.write(`GET /${name}/ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n`);
-  const [head] = (await once(socket, "data")) as [Buffer];
-  if (!head.toString("latin1").startsWith("HTTP/1.1 101 ")) return failed(talk, head.toString("latin1"));
+  let head = "";
+  while (!head.includes("\r\n\r\n")) head += ((await once(socket, "data")) as [Buffer])[0].toString("latin1");
+  if (!head.startsWith("HTTP/1.1 101 ")) return failed(talk, head);
   let expected = 0;
   let got = "";
   socket.on("data", (bytes: Buffer) => {

@@ -15,7 +15,7 @@ export type ManyEnd = {
 
 const [host = "", port = "0", count = "0", mode = "line"] = process.argv.slice(2);
 /** A connection that neither came up nor ended by then counts as failed. */
-const SETTLE_MS = 20_000;
+const SETTLE_MS = 40_000;
 
 const tell = (event: ManyUp | ManyEnd): void => void process.stdout.write(`${JSON.stringify(event)}\n`);
 const failed: Record<string, number> = Object.create(null);
