@@ -15,7 +15,7 @@ import { watchedKinds } from "../control/kubernetes/watched-kinds.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { meshSource } from "./mesh-source.ts";
 
-const DEADLINE = { timeout: 60_000 };
+const DEADLINE = { timeout: 120_000 };
 const log = { warn: () => {}, error: () => {} };
 
 function folderOf(t: TestContext): string {

@@ -10,13 +10,18 @@ import { Readiness } from "../admin/health.ts";
 import { aSource } from "../admin/source.fake.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
 
-/** A port that nobody uses: two agents of a node have the same. */
+/** A port that nobody uses: two agents of a node have the same. Below those that the kernel gives to others meanwhile (ip_local_port_range). */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : assert.fail("no port");
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await new Promise((resolve) => {
+      server.once("listening", () => resolve(true)).once("error", () => resolve(false));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 async function setUp(t: TestContext) {

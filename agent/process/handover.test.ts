@@ -26,7 +26,7 @@ function startAgent(t: TestContext) {
     said += bytes;
   });
   const asked = once(pipe, "data").then(([bytes]) => String(bytes));
-  return { child, pipe, asked, said: () => said, exit: once(child, "exit") };
+  return { child, pipe, asked, said: () => said, end: once(child, "close") };
 }
 
 describe("the pipe to `orlop run`", () => {
@@ -35,11 +35,11 @@ describe("the pipe to `orlop run`", () => {
       [STOPS, "alone true\n"],
       ["", "alone false\n"],
     ] as const) {
-      const { pipe, asked, said, exit } = startAgent(t);
+      const { pipe, asked, said, end: ended } = startAgent(t);
       assert.equal(await asked, "relief\n");
       if (end === "") pipe.destroy();
       else if ("end" in pipe) pipe.end(end);
-      await exit;
+      await ended;
       assert.equal(said(), expected);
     }
   });

@@ -58,6 +58,7 @@ describe("orlop run", () => {
   test("an agent that dies starts again, and the keeper notices nothing", async (t) => {
     const { child, happened, until, exit } = startRun(t, { agent: "process.exit(1);" });
     await until(/^agent starts/, 3);
+    await until(/^keeper starts/);
     child.kill("SIGTERM");
     assert.equal(await exit, 0);
     assert.equal(happened().filter((line) => line.startsWith("keeper starts")).length, 1);

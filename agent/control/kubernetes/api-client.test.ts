@@ -17,7 +17,7 @@ import { gzipSync } from "node:zlib";
 import { type ApiAnswer, ServerLeaves, Silence } from "./api-answer.ts";
 import { ApiClient } from "./api-client.ts";
 
-const DEADLINE = { timeout: 30_000 };
+const DEADLINE = { timeout: 120_000 };
 const folder = mkdtempSync(join(tmpdir(), "orlop-api-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string): string => join(folder, name);
@@ -224,7 +224,7 @@ async function networkTo(t: TestContext, port: number) {
 test("a connection on which nobody answers a PING any more is given up", DEADLINE, async (t) => {
   const { port } = await serve(t, (stream) => stream.respond({ ":status": 200 }));
   const network = await networkTo(t, port);
-  const { ask } = clientOf(t, network.port, { pingMs: 50 });
+  const { ask } = clientOf(t, network.port, { pingMs: 1_000 });
   const watch = await ask("/watch");
   network.cut();
   await assert.rejects(textOf(watch));

@@ -6,7 +6,7 @@ import { Silence } from "./api-answer.ts";
 import { clusterOf, deny, pod, start } from "./clocked-source.fake.ts";
 import { answer } from "./cluster.fake.ts";
 
-const DEADLINE = { timeout: 30_000 };
+const DEADLINE = { timeout: 120_000 };
 const HOUR_MS = 3_600_000;
 const before = { workloads: ["web"], policies: ["callers"] };
 

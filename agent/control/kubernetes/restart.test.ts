@@ -7,7 +7,7 @@ import { clusterOf, deny, fileOf, pod, start } from "./clocked-source.fake.ts";
 import { answer, type FakeCluster } from "./cluster.fake.ts";
 import { endLine } from "./copy-file.ts";
 
-const DEADLINE = { timeout: 30_000 };
+const DEADLINE = { timeout: 120_000 };
 
 /** What an agent of this cluster has applied is in the file. */
 async function applied(t: TestContext, file: string, cluster: FakeCluster): Promise<void> {

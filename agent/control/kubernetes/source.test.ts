@@ -118,7 +118,7 @@ const named = (updates: readonly MeshUpdate[] | undefined): readonly string[] =>
   (updates ?? []).map((update) => (update.op === "remove" ? `-${update.key}` : `+${update.value.name}`));
 
 test("nothing is in force before every kind was read, whichever comes last; then each change alone", {
-  timeout: 20_000,
+  timeout: 120_000,
 }, async () => {
   for (const last of watchedKinds) {
     const api = server();
@@ -145,7 +145,7 @@ test("nothing is in force before every kind was read, whichever comes last; then
   }
 });
 
-test("a kind that is forbidden holds everything back, and the operator reads why", { timeout: 20_000 }, async () => {
+test("a kind that is forbidden holds everything back, and the operator reads why", { timeout: 120_000 }, async () => {
   const api = server();
   const { source, batches, logged, stop } = run(api);
   for (const { kind } of watchedKinds) api.list(kind, kind === "AuthorizationPolicy" ? 403 : []);

@@ -38,7 +38,7 @@ type Running = {
   readonly until: (condition: (status: SourceStatus) => boolean) => Promise<SourceStatus>;
 };
 
-export const DEADLINE = { timeout: 30_000 };
+export const DEADLINE = { timeout: 120_000 };
 
 export function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "orlop-source-"));
