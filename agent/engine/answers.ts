@@ -90,8 +90,8 @@ export type OriginPool = {
   /** Requests on a connection; the engine has no bound of its own. */
   readonly mostRequests: number;
   /**
-   * So many connections may be open at once, of all origins of this key on all threads, and so many requests of HTTP/1 wait for one beside
-   * them; `mostWaiting` 0: as many as come. Absent: as many connections as come.
+   * So many connections may be open at once, of all origins of this key on all threads, and so many requests wait beside them: of HTTP/1 for a
+   * connection, of HTTP/2 for a stream. Of each 0, and absent: as many as come.
    */
   readonly cap?: { readonly key: bigint; readonly most: number; readonly mostWaiting: number };
 };

@@ -75,7 +75,10 @@ export type TrafficPolicy = {
   readonly maxRequests: number | null;
   /** Connections of a caller's identity open to a port at once, over all threads of its node, read or not. Absent: as many as come. */
   readonly maxConnections?: number;
-  /** Requests of HTTP/1 of a caller's identity that may wait at once for such a connection, beside them. Absent: as many as come. */
+  /**
+   * Requests of a caller's identity to a port that may wait at once, over all threads of its node: of HTTP/1 for such a connection, of HTTP/2 for
+   * a stream. Absent: as many as come.
+   */
   readonly maxPending?: number;
   /** Absent: connections are kept as they are without a DestinationRule. */
   readonly pool?: ConnectionPool;

@@ -135,9 +135,9 @@ export function capsStep({ chosen: { service, port } }: Pick<ForwardPlan, "chose
   const open = service.traffic?.maxConnections;
   const waits = "a request without a place waits as long as a connection may take to open, then it is answered 503";
   const pending = service.traffic?.maxPending;
-  const room = pending === undefined ? "" : `, at most ${pending} of HTTP/1 wait at once`;
-  const connections = open === undefined ? "" : `; over ${open} connections at once at most: ${waits}${room}`;
-  return { id: "caps", status: "ok", summary: `${caps}${connections}` };
+  const room = pending === undefined ? "" : `; at most ${pending} wait at once for a connection or a stream`;
+  const connections = open === undefined ? "" : `; over ${open} connections at once at most: ${waits}`;
+  return { id: "caps", status: "ok", summary: `${caps}${connections}${room}` };
 }
 
 /** The same of connections that nobody reads. null: nobody counts them. */

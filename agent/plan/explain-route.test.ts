@@ -148,7 +148,7 @@ test("who is left out by now, and the next endpoint; caps, retries, and in which
   );
   assert.match(
     lineOf(explained({ path: "/" }, resilient({ maxConnections: 3, maxPending: 2 })).lines, "caps"),
-    /then it is answered 503, at most 2 of HTTP\/1 wait at once$/,
+    /then it is answered 503; at most 2 wait at once for a connection or a stream$/,
   );
   assert.match(
     lineOf(asked, "retry"),

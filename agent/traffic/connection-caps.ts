@@ -48,8 +48,8 @@ export class ConnectionCaps {
    */
   poolOf(to: ConnectionsTo, use: OriginUse): OriginPool | undefined {
     const { traffic } = to.service;
-    const most = traffic?.maxConnections;
-    if (most === undefined) return traffic?.pool;
+    const { maxConnections: most = 0, maxPending: mostWaiting = 0 } = traffic ?? {};
+    if (most + mostWaiting === 0) return traffic?.pool;
     const key = keyText(to, use);
     const known = this.#pools.get(key);
     if (known !== undefined && known.of === traffic) return known.pool;
@@ -59,7 +59,7 @@ export class ConnectionCaps {
       connectMs,
       idleMs,
       mostRequests,
-      cap: { key: this.#cells.keyOf(key), most, mostWaiting: traffic?.maxPending ?? 0 },
+      cap: { key: this.#cells.keyOf(key), most, mostWaiting },
     };
     this.#pools.set(key, { of: traffic, pool });
     return pool;

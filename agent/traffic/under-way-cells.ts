@@ -6,8 +6,8 @@ import { type Cell, type CellShape, KeyedCells } from "./keyed-cells.ts";
 const SETS = 256;
 
 /**
- * What a cell counts of each thread. "taken": what is under way. "awaited": beside that, what waits to be; engines count both
- * (native/engine/origin/connection_places.h, which has the same layout).
+ * What a cell counts of each thread. "taken": what is under way. "awaited": beside that, connections that wait to be, and requests that wait for
+ * a connection or a stream; engines count all three (native/engine/origin/connection_places.h, which has the same layout).
  */
 export type CountedOfThreads = "taken" | "awaited";
 
@@ -60,10 +60,10 @@ export class UnderWayCells {
     return at === undefined ? 0 : this.#sum(at, 0);
   }
 
-  /** How many wait to be, of all threads. Of "taken" nobody counts them: 0. */
+  /** How many requests wait, of all threads. Of "taken" nobody counts them: 0. */
   waiting(key: bigint): number {
     const at = this.#cells.find(key);
-    return at === undefined || this.#counted === "taken" ? 0 : this.#sum(at, this.#threads);
+    return at === undefined || this.#counted === "taken" ? 0 : this.#sum(at, 2 * this.#threads);
   }
 
   /** One more was refused, because as many as may be are under way. */
@@ -87,7 +87,7 @@ export class UnderWayCells {
   }
 
   get #offsets(): readonly number[] {
-    return this.#counted === "taken" ? [0] : [0, this.#threads];
+    return this.#counted === "taken" ? [0] : [0, this.#threads, 2 * this.#threads];
   }
 
   #isFree(at: Cell): boolean {
@@ -118,7 +118,7 @@ export class UnderWayCells {
 
 /** Two counts lie in a word, behind the word of the key. */
 function shapeFor(threads: number, counted: CountedOfThreads): CellShape {
-  const counts = counted === "taken" ? threads : 2 * threads;
+  const counts = counted === "taken" ? threads : 3 * threads;
   const words = 1 + Math.ceil(counts / 2);
   return { sets: SETS, words, header: words + 1 };
 }

@@ -197,7 +197,7 @@ test("a request that finds no connection in time is answered 503 and counted, an
   first.destroy();
 });
 
-test("requests of HTTP/2 share connections below the cap, and wait for those that there are, however few of HTTP/1 may", async (t) => {
+test("requests of HTTP/2 share connections below the cap, and wait for those that there are", async (t) => {
   const sessions = new Set<http2.ServerHttp2Session>();
   let most = 0;
   // Two streams each: six calls at once want three connections.
@@ -222,7 +222,7 @@ test("requests of HTTP/2 share connections below the cap, and wait for those tha
   });
   const made = await sharingNode(t, 2, {
     endpoints: [{ address, port }],
-    policy: { ...policy, maxConnections: 2, maxPending: 1 },
+    policy: { ...policy, maxConnections: 2 },
   });
   const clients = made.ports.map((each) => http2.connect(`http://127.0.0.1:${each}`));
   for (const client of clients) client.on("error", (error) => assert.ok(isOver, error));

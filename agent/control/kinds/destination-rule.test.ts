@@ -98,7 +98,7 @@ test("maxConnections caps; 0, nothing and Istio's default are no cap", () => {
   );
 });
 
-test("http1MaxPendingRequests caps beside maxConnections; alone it is reported, since nothing waits", () => {
+test("http1MaxPendingRequests caps beside maxConnections; alone it is reported that no request of HTTP/1.1 waits", () => {
   const pool = (http: string, most: number) =>
     `{host: api, trafficPolicy: {connectionPool: {http: {http1MaxPendingRequests: ${http}}, tcp: {maxConnections: ${most}}}}}`;
   assert.deepEqual(
@@ -107,8 +107,8 @@ test("http1MaxPendingRequests caps beside maxConnections; alone it is reported, 
   );
   for (const most of [0, 2_147_483_647]) {
     const { service: read, findings } = translated(rule(pool("3", most)));
-    assert.equal(read.traffic?.maxPending, undefined);
-    assert.match(findings.join("\n"), /http1MaxPendingRequests is not honoured$/);
+    assert.deepEqual([read.traffic?.maxPending, read.traffic?.maxConnections], [3, undefined]);
+    assert.match(findings.join("\n"), /http1MaxPendingRequests is not honoured for HTTP\/1\.1$/);
   }
   assert.equal(policyOf(pool("0", 0)).maxPending, undefined);
 });

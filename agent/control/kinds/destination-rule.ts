@@ -273,13 +273,13 @@ function toConnectionCaps(
 ): Pick<TrafficPolicy, "maxConnections" | "maxPending"> {
   const isCap = (most: number): boolean => most !== 0 && most !== MOST_COUNT;
   const [most, pending] = [read?.tcp?.maxConnections ?? 0, read?.http?.http1MaxPendingRequests ?? 0];
-  if (isCap(most)) return { maxConnections: most, ...(isCap(pending) && { maxPending: pending }) };
-  if (isCap(pending)) {
-    const what = "spec.trafficPolicy.connectionPool.http.http1MaxPendingRequests is not honoured";
-    const why = "no request waits for a connection where as many are opened as come";
-    report.unsupported(from, what, why, "write tcp.maxConnections beside it, or remove it");
+  if (isCap(pending) && !isCap(most)) {
+    const what = "spec.trafficPolicy.connectionPool.http.http1MaxPendingRequests is not honoured for HTTP/1.1";
+    const why =
+      "no request of HTTP/1.1 waits where as many connections are opened as come; calls of HTTP/2 are counted";
+    report.unsupported(from, what, why, "write tcp.maxConnections beside it where requests of HTTP/1.1 come");
   }
-  return {};
+  return { ...(isCap(most) && { maxConnections: most }), ...(isCap(pending) && { maxPending: pending }) };
 }
 
 function toWarmUp(read: Read<typeof loadBalancer> | null): WarmUp | null {

@@ -107,7 +107,7 @@ void H2cExchange::OnAnswer(const Answer& answer) {
   if (phase_ != Phase::kOpen || caller_.finished()) return;
   // A request that went on is refused after all. What was begun cannot be taken back.
   if (status_ != 0) return Cut(denied_code(), RequestOutcome::kCut);
-  StreamWaiter::Remove();
+  StopWaiting();
   app_.Leave(NGHTTP2_CANCEL);
   Deny(answer);
 }
@@ -329,7 +329,7 @@ void H2cExchange::End(uint32_t code) {
   if (phase_ == Phase::kEnded) return;
   phase_ = Phase::kEnded;
   deadline_.Cancel();
-  StreamWaiter::Remove();
+  StopWaiting();
   if (route_) route_->CancelTimers();
   CountHeld();
   caller_.DropPayload();

@@ -118,7 +118,7 @@ void H2cExchange::OnNoOriginSession(CloseCause cause, int detail, std::string_vi
 }
 
 void H2cExchange::OnQueuedTooLong() {
-  StreamWaiter::Remove();
+  StopWaiting();
   OnNoOriginSession(CloseCause::kConnectTimeout, 0, "no stream in time");
 }
 
@@ -214,7 +214,7 @@ bool H2cExchange::KeepFailed(TryFailure what, bool sent, AnswerInPlace answer) {
 
 void H2cExchange::AfterTry(TryFailure what, bool sent, AnswerInPlace answer) {
   const bool asks = KeepFailed(what, sent, answer);
-  StreamWaiter::Remove();
+  StopWaiting();
   route_->queued.Cancel();
   app_.Leave(NGHTTP2_CANCEL);
   asks ? AskAboutTry() : AnswerInItsPlace(answer);

@@ -5,14 +5,22 @@
 
 #include "engine/core/events.h"
 #include "engine/core/hook.h"
+#include "engine/core/shared_count.h"
 
 namespace orlop {
 
 class H2Session;
 
-// While it is in a list it waits; Hook::Remove takes it back.
+// While it is in a list it waits.
 class StreamWaiter : public Hook<StreamWaiter> {
  public:
+  // Among the requests that wait, where those are counted.
+  void Takes(int32_t* room) { room_.Holds(room); }
+  void StopWaiting() {
+    Hook<StreamWaiter>::Remove();
+    room_.Leave();
+  }
+
   // There is room for its stream in this session, and it asks in this call.
   virtual void OnOriginSession(H2Session& session) = 0;
   // There is none, and nothing was sent.
@@ -20,6 +28,9 @@ class StreamWaiter : public Hook<StreamWaiter> {
 
  protected:
   ~StreamWaiter() = default;
+
+ private:
+  SharedCount room_;
 };
 
 }  // namespace orlop

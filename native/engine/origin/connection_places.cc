@@ -13,7 +13,7 @@ constexpr size_t kOwnSets = 1;
 
 bool ConnectionPlaces::Share(uint64_t* words, size_t count, uint32_t thread, uint32_t threads) {
   if (threads == 0 || thread >= threads) return false;
-  const size_t cell = 1 + static_cast<size_t>(threads);
+  const size_t cell = WordsFor(threads);
   // The cell that keys without room share, and the count of what was refused.
   const size_t before = kHeader + cell + 1;
   if (count <= before || (count - before) % (kWays * cell) != 0) return false;
@@ -55,11 +55,12 @@ bool ConnectionPlaces::Take(Cell cell, uint32_t most) {
   return false;
 }
 
-bool ConnectionPlaces::Await(Cell cell, uint32_t most) {
-  Add(&counts(cell)[threads_ + thread_], 1);
-  if (most == 0 || static_cast<uint32_t>(Sum(cell, threads_)) <= most) return true;
-  AwaitNoMore(cell);
-  return false;
+int32_t* ConnectionPlaces::TakeRoom(Cell cell, uint32_t most) {
+  int32_t* const own = &counts(cell)[2 * threads_ + thread_];
+  Add(own, 1);
+  if (most == 0 || static_cast<uint32_t>(Sum(cell, 2 * threads_)) <= most) return own;
+  Add(own, -1);
+  return nullptr;
 }
 
 int32_t ConnectionPlaces::AwaitedElsewhere(Cell cell) const {

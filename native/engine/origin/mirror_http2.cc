@@ -77,7 +77,7 @@ void MirrorHttp2::OnLost(CloseCause, int, std::string_view) {
 
 void MirrorHttp2::Leave() {
   Turn::Task::Remove();
-  StreamWaiter::Remove();
+  StopWaiting();
   if (session() == nullptr) return;
   session()->Reset(this, NGHTTP2_CANCEL);
   session()->Forget(this);

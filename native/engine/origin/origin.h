@@ -30,6 +30,8 @@ struct Origin : Hook<CappedOrigins> {
   bool Wears(uint32_t requests) const { return pool.most_requests > 0 && requests >= pool.most_requests; }
   ConnectionCap cap() const { return {pool.key, pool.most_open, pool.most_waiting}; }
   bool capped() const { return pool.most_open > 0; }
+  // Its requests that wait are counted.
+  bool counts_waiting() const { return pool.key != 0; }
   uint64_t idle_ms() const { return pool.idle_ms > 0 ? pool.idle_ms : 60'000; }
 
   uint32_t number = 0;

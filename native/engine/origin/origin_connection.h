@@ -8,6 +8,7 @@
 #include "engine/core/lazy_timer.h"
 #include "engine/core/list.h"
 #include "engine/core/services.h"
+#include "engine/core/shared_count.h"
 #include "engine/core/turn.h"
 #include "engine/http/origin_link.h"
 #include "engine/origin/connection_places.h"
@@ -48,6 +49,8 @@ class OriginConnection final : public OriginLink,
   ConnectionPlaces::Cell place() const { return place_; }
   ConnectionPlaces::Cell awaited() const { return awaited_; }
   void Awaits(ConnectionPlaces::Cell cell) { awaited_ = cell; }
+  // Of the request that waits for it.
+  SharedCount& room() { return room_; }
   bool may_be_used() const { return may_be_used_; }
   // Many requests have it at once, of HTTP/2: those wait by themselves.
   void Share() { is_shared_ = true; }
@@ -95,6 +98,7 @@ class OriginConnection final : public OriginLink,
   Connection* connection_ = nullptr;          // from when it is dialled on
   ConnectionPlaces::Cell place_ = nullptr;    // of a capped origin, while it counts
   ConnectionPlaces::Cell awaited_ = nullptr;  // while it waits
+  SharedCount room_;                          // the same, where a single request does
   OriginLink::User* user_ = nullptr;
   Phase phase_ = Phase::kNew;
   const bool may_be_used_;

@@ -44,7 +44,7 @@ void OriginPool::Forget(Origin& origin) {
   mirrors_.Withdraw(origin.number);
   while (OriginConnection* connection = origin.idle.First()) connection->Close();
   while (OriginSession* session = origin.sessions.PopFront()) session->Orphan();
-  while (StreamWaiter* waiter = origin.waiting.PopFront())
+  while (StreamWaiter* waiter = PopWaiter(origin.waiting))
     waiter->OnNoOriginSession(CloseCause::kNoSocket, 0, "no such origin");
   while (OriginConnection* connection = origin.all.PopFront()) connection->Orphan();
 }
@@ -110,6 +110,9 @@ void OriginPool::Clear() {
   while (OriginConnection* connection = all_.First()) connection->End(false);
   look_.Cancel();
   Turn::Task::Remove();
+  // What counts them ends with the engine.
+  for (const auto& [number, origin] : origins_)
+    while (PopWaiter(origin->waiting)) continue;
   origins_.clear();
 }
 

@@ -97,6 +97,11 @@ class OriginPool final : public OriginSource, public Turn::Task {
   void Look();
   void LookLater();
   bool HasIdle() const { return idle_count_ > 0 || !idle_sessions_.empty(); }
+  void StopAwaiting(OriginConnection& connection);
+  // The first waits no longer. Null: nobody does.
+  static StreamWaiter* PopWaiter(List<StreamWaiter, StreamWaiter>& waiting);
+  // It gets a stream at once, or is counted among those that wait. False: as many do already as may.
+  bool MayAwait(Origin& origin, StreamWaiter& waiter);
   // False: nothing of it is idle.
   static bool GiveUpIdle(Origin& origin);
   void OpenSession(Origin& origin);

@@ -23,7 +23,12 @@ ConnectionPlaces::Cell OriginPool::TakePlace(OriginConnection& connection) {
     LookLater();
     return cell;
   }
-  if (!places_.Await(cell, connection.is_shared() ? 0 : cap.most_waiting)) return nullptr;
+  if (!connection.is_shared()) {
+    int32_t* const room = places_.TakeRoom(cell, cap.most_waiting);
+    if (!room) return nullptr;
+    connection.room().Holds(room);
+  }
+  places_.Await(cell);
   connection.Awaits(cell);
   awaiting_[cell].PushBack(&connection);
   // What is idle here may make room.
@@ -37,12 +42,15 @@ OriginConnection* OriginPool::FirstAwaiting(ConnectionPlaces::Cell cell) const {
   return found == awaiting_.end() ? nullptr : found->second.First();
 }
 
+void OriginPool::StopAwaiting(OriginConnection& connection) {
+  places_.AwaitNoMore(connection.awaited());
+  connection.Awaits(nullptr);
+  connection.room().Leave();
+  connection.Hook<AwaitsPlace>::Remove();
+}
+
 void OriginPool::LeavePlace(OriginConnection& connection) {
-  if (connection.awaited()) {
-    places_.AwaitNoMore(connection.awaited());
-    connection.Awaits(nullptr);
-    connection.Hook<AwaitsPlace>::Remove();
-  }
+  if (connection.awaited()) StopAwaiting(connection);
   if (!connection.place()) return;
   places_.Release(connection.place());
   placed_--;
@@ -87,9 +95,7 @@ bool OriginPool::ServePlace(ConnectionPlaces::Cell cell) {
       if (at->pool.key == origin.pool.key && GiveUpIdle(*at)) break;
     return false;
   }
-  places_.AwaitNoMore(cell);
-  first->Awaits(nullptr);
-  first->Hook<AwaitsPlace>::Remove();
+  StopAwaiting(*first);
   if (idle) {
     first->Adopt(*idle);
   } else {

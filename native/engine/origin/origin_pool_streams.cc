@@ -15,8 +15,26 @@ constexpr unsigned kStreamsExpected = 100;
 void OriginPool::AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) {
   Origin* const origin = Find(number, pod_idx);
   if (!origin) return waiter.OnNoOriginSession(CloseCause::kNoSocket, 0, "no such origin");
+  if (!MayAwait(*origin, waiter)) return waiter.OnNoOriginSession(CloseCause::kOverflow, 0, {});
   origin->waiting.PushBack(&waiter);
   ServeWaiting(*origin);
+}
+
+bool OriginPool::MayAwait(Origin& origin, StreamWaiter& waiter) {
+  if (!origin.counts_waiting()) return true;
+  if (origin.waiting.empty())
+    for (OriginSession* at = origin.sessions.First(); at; at = origin.sessions.Next(at))
+      if (at->HasRoom()) return true;
+  const ConnectionCap cap = origin.cap();
+  int32_t* const room = places_.TakeRoom(places_.CellOf(cap.key), cap.most_waiting);
+  if (room) waiter.Takes(room);
+  return room != nullptr;
+}
+
+StreamWaiter* OriginPool::PopWaiter(List<StreamWaiter, StreamWaiter>& waiting) {
+  StreamWaiter* const first = waiting.First();
+  if (first) first->StopWaiting();
+  return first;
 }
 
 void OriginPool::ServeWaiting(Origin& origin) {
@@ -27,7 +45,7 @@ void OriginPool::ServeWaiting(Origin& origin) {
       continue;
     }
     session->Carry();
-    origin.waiting.PopFront()->OnOriginSession(session->frames());
+    PopWaiter(origin.waiting)->OnOriginSession(session->frames());
   }
   if (origin.waiting.empty()) return;
   const unsigned most = origin.pool.most_requests;
@@ -54,7 +72,7 @@ void OriginPool::FailWaiting(Origin& origin, CloseCause cause, int detail, std::
   if (!origin.sessions.empty()) return;
   List<StreamWaiter, StreamWaiter> failed;
   failed.TakeAll(&origin.waiting);
-  while (StreamWaiter* waiter = failed.PopFront()) waiter->OnNoOriginSession(cause, detail, message);
+  while (StreamWaiter* waiter = PopWaiter(failed)) waiter->OnNoOriginSession(cause, detail, message);
 }
 
 OriginSession* OriginPool::Largest() const {
