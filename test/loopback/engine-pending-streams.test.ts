@@ -174,7 +174,10 @@ for (const threads of [1, 2])
       for (let time = 0; time < 30; time += 1) {
         const stream = dice.pick(clients).request({ ":path": "/" });
         if (dice.roll(6) > 0) {
-          const heard = await answered(stream);
+          // node:http2 counts a stream that was reset until its script has seen that, and refuses the next so long.
+          const heard = await answered(stream).catch(() => null);
+          if (heard === null) assert.equal(stream.rstCode, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM, `seed ${seed}`);
+          if (heard === null) continue;
           assert.deepEqual(heard, heard.status === 200 ? served : refused, `seed ${seed}`);
           counts.set(heard.status, (counts.get(heard.status) ?? 0) + 1);
         } else {

@@ -93,7 +93,11 @@ void H2cSession::OnReset(ByteEnd& end, int code) {
 
 ssize_t H2cSession::OnPull(ByteEnd& end, const Pieces& into, bool* more) {
   if (!running_) return -EAGAIN;
-  return (&end == &app_.end() ? app_ : caller_).Pull(into, more);
+  if (&end == &app_.end()) return app_.Pull(into, more);
+  const ssize_t got = caller_.Pull(into, more);
+  // The last that waited, the caller's GOAWAY maybe, kept the connection from its end.
+  if (got > 0 && has_ended() && !caller_.waits_to_write()) OnWork();
+  return got;
 }
 
 void H2cSession::Pump() {
@@ -217,11 +221,21 @@ void H2cSession::Retire() {
 void H2cSession::LoseApplication(RequestOutcome outcome, Http1Refusal why) {
   if (app_lost_) return;
   app_lost_ = true;
+  if (exchanges_.empty()) NoteLoss(outcome, why);
   for (size_t at = exchanges_.size(); at > 0; at--) exchanges_[at - 1]->LoseApplication(outcome, why);
   app_.Stop();
   if (closing_) return;
   leaving_ = true;
   caller_.frames().Goaway(NGHTTP2_NO_ERROR);
+}
+
+void H2cSession::NoteLoss(RequestOutcome outcome, Http1Refusal why) {
+  if (outcome == RequestOutcome::kBadResponse) {
+    cause_ = CloseCause::kHttpRefused;
+    detail_ = static_cast<int>(why);
+  } else if (number_ == 0 && !app_.frames().goaway_received()) {
+    cause_ = CloseCause::kResetByUpstream;
+  }
 }
 
 void H2cSession::Refuse() {
@@ -265,9 +279,9 @@ void H2cSession::FinishIfDone() {
     return;
   }
   if (!exchanges_.empty() || caller_.waits_to_write()) return;
-  if (caller_ended_) return End(CloseCause::kFinished);
+  if (caller_ended_) return End(cause_, detail_);
   // A caller that has said GOAWAY asks nothing more, and nghttp2 answers nothing more.
-  if (app_lost_ || retired_ || caller_.frames().goaway_received()) Close(CloseCause::kFinished, 0);
+  if (has_ended()) Close(cause_, detail_);
 }
 
 void H2cSession::OnHeadDue() {

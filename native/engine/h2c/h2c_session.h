@@ -81,11 +81,15 @@ class H2cSession final : public ByteEnd::User,
  private:
   void Begin(bool opened);
   bool has_app() const { return origins_ == nullptr && !app_lost_; }
+  // No request comes any more.
+  bool has_ended() { return app_lost_ || retired_ || caller_ended_ || caller_.frames().goaway_received(); }
   void Pump();
   void ReadCaller();
   void ReadApplication();
   // Nothing more comes of it, and nothing more goes there.
   void LoseApplication(RequestOutcome outcome, Http1Refusal why);
+  // No request is open that says why: the connection does. An application that has served, or says GOAWAY, may end a connection in order.
+  void NoteLoss(RequestOutcome outcome, Http1Refusal why);
   // The caller has broken HTTP/2, or goes on to cause more than it may.
   void Refuse();
   // The caller gets the end behind what waits, and has the time to read it.
