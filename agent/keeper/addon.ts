@@ -8,6 +8,11 @@ export interface FdSocket {
   /** Of the process that connected (SO_PEERCRED), as it was then. Throws on a listening socket. */
   credentials(): { readonly pid: number; readonly uid: number; readonly gid: number };
   /**
+   * Whether the process that connected still runs (SO_PEERPIDFD): then its pid has not gone to another. Undefined where the kernel does
+   * not say it, before Linux 6.5. Throws on a listening socket.
+   */
+  peerLives(): boolean | undefined;
+  /**
    * One packet. The descriptors are duplicated by the kernel and stay the caller's. Packets that do not fit into the
    * socket wait in order; throws ENOBUFS when more than 1 MiB or 256 descriptors would wait, EMSGSIZE beyond
    * 65,536 bytes or 64 descriptors.

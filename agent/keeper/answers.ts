@@ -34,9 +34,10 @@ const changes: ReadonlySet<Request["op"]> = new Set([
 
 export function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Promise<ReplyWithFds> {
   const { kernel, open, holders, access, starts, log } = parts;
-  const lines = new RefusalLines(log, () => performance.now());
+  const lines = new RefusalLines("refused", log, () => performance.now());
   const refuse = (id: number, refusal: EnrollmentRefusal): ReplyWithFds => {
-    lines.add(refusal);
+    // Not under the name of the line's own text, which would take its place.
+    lines.add({ key: refusal.refused, fields: { reason: refusal.refused, why: refusal.message } });
     return { reply: { id, op: "refused", reason: refusal.refused, message: refusal.message } };
   };
   return async (request, { agent, pid, connected }) => {

@@ -12,11 +12,16 @@ class FakeEnd implements Channel {
   other: FakeEnd | undefined;
   events: Events | undefined;
   open = true;
+  /** Of the connecting side's process; undefined: the kernel does not say it. */
+  lives: boolean | undefined = true;
   /** A full socket buffer. */
   jammed = false;
 
   constructor(uid: number) {
     this.peer = { pid: 1234, uid, gid: uid };
+  }
+  peerLives(): boolean | undefined {
+    return this.lives;
   }
   send(text: string, fds: readonly number[]): boolean {
     const other = this.other;

@@ -13,6 +13,7 @@ import { type KeeperLog, Lender, serveOn } from "./lend.ts";
 import { inTurns, OwedSweeps, oncePerTurn } from "./looks.ts";
 import { NodeAccess } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
+import { keeperPlace, peerPlace } from "./peer-place.ts";
 import { PendingPods } from "./pending.ts";
 import { makeCgroup, mountBpffs, namedCgroup, ownDirectory, removeCgroup, unmountBpffs } from "./places.ts";
 import type { UnclearedIndices } from "./pod-rows.ts";
@@ -44,6 +45,8 @@ const AFTER_EVENT_MS = [0, 10, 50];
 const LOOK_EVERY_MS = 250;
 /** How soon it is noticed that the kubelet has ended, or another began. */
 const NODE_LOOK_EVERY_MS = 500;
+/** As that user many programs run that need no user of their own. */
+const NOBODY = 65_534;
 /** In a line of the log. */
 const SHOWN_INDICES = 20;
 /** Of the pod that was given an index last. */
@@ -56,6 +59,10 @@ const SERVING = "serving";
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
 export async function runKeeper(settings: KeeperSettings, options: KeeperOptions): Promise<void> {
   const { log, signal } = options;
+  if (settings.agentUid === NOBODY)
+    log.warn("spec.agentUid is nobody's: other programs run as that user, and may read the agent's files", {
+      uid: NOBODY,
+    });
   const config = { ...settings, podsCgroup: directoryOf(settings.podsCgroup, log) };
   const undo: Undo[] = [];
   try {
@@ -213,7 +220,12 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
     },
   });
   const handle = answerer({ kernel, open, holders, access, starts, log });
-  const lender = new Lender({ agentUid: config.agentUid, handle, gone: (agent) => holders.gone(agent), log });
+  const place = keeperPlace(config.directory);
+  const lender = new Lender({
+    ...{ agentUid: config.agentUid, handle, log },
+    placeOf: (pid) => peerPlace(place, pid),
+    gone: (agent) => holders.gone(agent),
+  });
   undo.push(() => {
     lender.close();
     holders.close();
@@ -333,7 +345,7 @@ async function sweep(enrollments: PodEnrollments, notify: (notice: PodNotice) =>
   }
 }
 
-/** Only root and the agent's user may connect; who did is asked of the kernel once more, by the Lender. */
+/** Only root and the agent's group may connect; who did, and from where, is asked of the kernel once more, by the Lender. */
 function listen(config: KeeperSettings): Socket {
   ownDirectory(config.directory);
   // Of our own group, which the program made the agent's.

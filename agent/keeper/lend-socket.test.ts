@@ -10,14 +10,17 @@ import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient } from "../engine/keeper-client.ts";
 import { FdSocket } from "./addon.ts";
 import { Lender, type ReplyWithFds, serveOn } from "./lend.ts";
+import { keeperPlace, peerPlace } from "./peer-place.ts";
 import { LENT_MAPS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "orlop-lend-"));
 after(() => rmSync(scratch, { recursive: true }));
 const someFd = (): number => openSync("/dev/null", "r");
 const nothing = (): void => {};
+const place = keeperPlace(scratch);
 const lender = new Lender({
   agentUid: 61008,
+  placeOf: (pid) => peerPlace(place, pid),
   gone: () => {},
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
   handle: async (request: Request): Promise<ReplyWithFds> => {

@@ -10,6 +10,7 @@ import { fakeChannelPair } from "./channel.fake.ts";
 import { type KeeperLog, Lender, type ReplyWithFds } from "./lend.ts";
 import { LENT_MAPS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 
+const beside = () => ({ elsewhere: undefined, cgroup: "/" });
 const quiet: KeeperLog = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 /** Counted when every packet under way, also of an earlier test, has arrived. */
 async function openFds(): Promise<number> {
@@ -60,7 +61,7 @@ async function handle(request: Request): Promise<ReplyWithFds> {
 }
 
 function setUp(uid = 0) {
-  const lender = new Lender({ agentUid: 61008, handle, gone: () => {}, log: quiet });
+  const lender = new Lender({ agentUid: 61008, placeOf: beside, handle, gone: () => {}, log: quiet });
   const pairs: ReturnType<typeof fakeChannelPair>[] = [];
   let keeperIsThere = true;
   const connect: ConnectChannel = (_path, events) => {
@@ -195,8 +196,37 @@ test("an agent of neither root nor our user gets nothing", async () => {
   client.close();
 });
 
+test("whoever runs elsewhere, or has ended, gets nothing, whatever its user; the log says why", async () => {
+  const lines: object[] = [];
+  let elsewhere: string | undefined;
+  const lender = new Lender({
+    ...{ agentUid: 61008, handle, gone: () => {} },
+    placeOf: () => ({ elsewhere, cgroup: "/pod7" }),
+    log: { ...quiet, warn: (_, fields) => void lines.push({ ...fields }) },
+  });
+  const accepts = (uid: number, lives: boolean | undefined): boolean => {
+    const { accepted } = fakeChannelPair(uid);
+    accepted.lives = lives;
+    const session = lender.accept(accepted);
+    session?.end("the test ends");
+    return session !== undefined && !accepted.open;
+  };
+  assert.deepEqual([accepts(61008, true), accepts(61008, undefined), accepts(0, true)], [true, true, true]);
+  assert.deepEqual([accepts(61008, false), accepts(65534, true)], [false, false]);
+  elsewhere = "it is in a pod";
+  assert.deepEqual([accepts(61008, true), accepts(0, true), accepts(0, undefined)], [false, false, false]);
+  const line = (uid: number, why: string) => ({ why, uid, pid: 1234, cgroup: "/pod7", agents: 0 });
+  // The same once more has no line of its own.
+  assert.deepEqual(lines, [
+    line(61008, "it has ended, for all that can be known"),
+    line(65534, "it is not the agent's user"),
+    line(61008, "it is in a pod"),
+    line(0, "it is in a pod"),
+  ]);
+});
+
 function attacker() {
-  const lender = new Lender({ agentUid: 61008, handle, gone: () => {}, log: quiet });
+  const lender = new Lender({ agentUid: 61008, placeOf: beside, handle, gone: () => {}, log: quiet });
   const { accepted, connected } = fakeChannelPair(61008);
   const session = lender.accept(accepted);
   assert.ok(session);
@@ -249,7 +279,7 @@ test("an agent that does not read loses its connection, not our descriptors", as
 });
 
 test("at most eight agents at once", () => {
-  const lender = new Lender({ agentUid: 61008, handle, gone: () => {}, log: quiet });
+  const lender = new Lender({ agentUid: 61008, placeOf: beside, handle, gone: () => {}, log: quiet });
   const accepted = Array.from({ length: 9 }, () => lender.accept(fakeChannelPair(0).accepted));
   assert.equal(accepted.filter(Boolean).length, 8);
 });

@@ -1,15 +1,19 @@
-// keeper · one agent's connection: who it is (SO_PEERCRED), hello first, one reply to each request, descriptors with it.
+// keeper · one agent's connection: who it is (SO_PEERCRED, and where that process runs), hello first, one reply to each request, descriptors with it.
 // Several agents may be connected at once, the old and the new agent of an upgrade. An agent that misbehaves loses its
 // connection and nothing else: pods stay as they are.
 import { closeSync } from "node:fs";
 import type { FdSocket } from "./addon.ts";
+import type { PeerPlace } from "./peer-place.ts";
 import type { Notice, Reply, Request } from "./protocol.ts";
+import { RefusalLines } from "./refusal-lines.ts";
 import { parseRequest } from "./requests.ts";
 
 /** A connected SOCK_SEQPACKET socket that carries descriptors. */
 export interface Channel {
   /** SO_PEERCRED: who connected, said by the kernel. */
   readonly peer: { readonly pid: number; readonly uid: number; readonly gid: number };
+  /** Whether that process still runs; undefined where the kernel does not say it. */
+  peerLives(): boolean | undefined;
   /** One packet. False: the other side does not read, or has gone. The kernel duplicates the descriptors. */
   send(text: string, fds: readonly number[]): boolean;
   close(): void;
@@ -41,6 +45,8 @@ export type KeeperLog = {
 
 export type LenderOptions = {
   readonly agentUid: number;
+  /** Where the process with this pid runs. */
+  readonly placeOf: (pid: number) => PeerPlace;
   readonly handle: Handler;
   /** The connection of an agent that said hello has ended, by either side. */
   readonly gone: (agent: number) => void;
@@ -55,10 +61,14 @@ const MAX_UNDER_WAY = 4096;
 export class Lender {
   readonly #options: LenderOptions;
   readonly #sessions = new Set<Session>();
+  readonly #lines: RefusalLines;
   #accepted = 0;
 
   constructor(options: LenderOptions) {
     this.#options = options;
+    this.#lines = new RefusalLines("a process that is not our agent was turned away", options.log, () =>
+      performance.now(),
+    );
   }
 
   get agents(): number {
@@ -67,10 +77,14 @@ export class Lender {
 
   /** Takes a connection just accepted. Undefined: not welcome, and closed. */
   accept(channel: Channel): Session | undefined {
-    const { agentUid, log } = this.#options;
     const { uid, pid } = channel.peer;
-    if ((uid !== 0 && uid !== agentUid) || this.#sessions.size >= MAX_AGENTS) {
-      log.warn("a process that is not our agent was turned away", { uid, pid, agents: this.#sessions.size });
+    const { elsewhere, cgroup } = this.#options.placeOf(pid);
+    const why = this.#whyNot(channel, elsewhere);
+    if (why !== undefined) {
+      this.#lines.add({
+        key: `${uid} ${cgroup} ${why}`,
+        fields: { why, uid, pid, cgroup, agents: this.#sessions.size },
+      });
       channel.close();
       return undefined;
     }
@@ -78,6 +92,16 @@ export class Lender {
     const session = new Session(channel, this.#accepted, this.#options, () => this.#sessions.delete(session));
     this.#sessions.add(session);
     return session;
+  }
+
+  #whyNot(channel: Channel, elsewhere: string | undefined): string | undefined {
+    const { uid } = channel.peer;
+    if (uid !== 0 && uid !== this.#options.agentUid) return "it is not the agent's user";
+    // Root in a container is not the keeper's root.
+    if (elsewhere !== undefined) return elsewhere;
+    // Asked last: what was read of the pid is then of the process that connected.
+    if (channel.peerLives() === false) return "it has ended, for all that can be known";
+    return this.#sessions.size >= MAX_AGENTS ? "too many agents are connected" : undefined;
   }
 
   /** To every agent that said hello, or to a single agent. */
@@ -186,6 +210,13 @@ export function serveOn(server: FdSocket, lender: Lender): void {
 function channelOf(socket: FdSocket): Channel {
   return {
     peer: socket.credentials(),
+    peerLives: () => {
+      try {
+        return socket.peerLives();
+      } catch {
+        return false; // EMFILE: what is not known speaks against the process.
+      }
+    },
     send: (text, fds) => {
       try {
         socket.send(Buffer.from(text), Int32Array.from(fds));

@@ -24,8 +24,8 @@ test("mounts are found by type, with the directory's own name", () => {
 test("of two mounts on one directory the later one comes last, with its source", () => {
   const there = parseMountinfo(mountinfo).filter(({ point }) => point === "/mnt/with blank");
   assert.deepEqual(there, [
-    { root: "/", point: "/mnt/with blank", type: "bpf", source: "or\\lop" },
-    { root: "/", point: "/mnt/with blank", type: "tmpfs", source: "tmpfs" },
+    { id: 28, device: "0:26", root: "/", point: "/mnt/with blank", type: "bpf", source: "or\\lop" },
+    { id: 29, device: "0:27", root: "/", point: "/mnt/with blank", type: "tmpfs", source: "tmpfs" },
   ]);
   assert.equal(parseMountinfo(mountinfo).length, 5);
 });

@@ -1,6 +1,10 @@
 // any thread · mounts in the text of /proc/<pid>/mountinfo (proc(5)). Pure; imports nothing.
 
 export type Mount = {
+  /** As /proc/<pid>/fdinfo names it in `mnt_id`. */
+  readonly id: number;
+  /** Of the file system: "major:minor". */
+  readonly device: string;
   /** What of the file system is mounted: "/" is all of it. Of cgroups it is seen from our cgroup namespace, as "/../.." may be. */
   readonly root: string;
   /** The directory, with blanks and the like as they are. */
@@ -20,10 +24,11 @@ export function parseMountinfo(text: string): Mount[] {
   return text.split("\n").flatMap((line) => {
     // A varying number of optional fields ends with " - ".
     const [front = "", back = ""] = line.split(" - ");
-    const [, , , root, point] = front.split(" ");
+    const [id, , device = "", root, point] = front.split(" ");
     const [type, source = ""] = back.split(" ");
     if (root === undefined || point === undefined || !type) return [];
-    return [{ root: unescaped(root), point: unescaped(point), type, source: unescaped(source) }];
+    const names = { root: unescaped(root), point: unescaped(point), source: unescaped(source) };
+    return [{ id: Number(id), device, ...names, type }];
   });
 }
 

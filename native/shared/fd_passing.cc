@@ -2,6 +2,7 @@
 // at the other end.
 #include "shared/fd_passing.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -96,6 +97,21 @@ int ReadCredentials(int socket, PeerCredentials* credentials) {
   // A listening socket has no peer; the kernel then answers with its own maker or with pid 0.
   *credentials = {peer.pid, peer.uid, peer.gid};
   return 0;
+}
+
+int PeerLives(int socket) {
+  constexpr int kPeerPidFd =
+      77;  // SO_PEERPIDFD, which libc's headers may lack (linux:include/uapi/asm-generic/socket.h).
+  int number = -1;
+  socklen_t size = sizeof(number);
+  if (getsockopt(socket, SOL_SOCKET, kPeerPidFd, &number, &size) != 0) {
+    // Kernels differ in what they say of a process that has gone.
+    return errno == ESRCH || errno == EINVAL || errno == ENODATA ? 0 : -errno;
+  }
+  const UniqueFd process(number);
+  pollfd ended = {process.get(), POLLIN, 0};
+  const int ready = poll(&ended, 1, 0);
+  return ready < 0 ? -errno : ready == 0 ? 1 : 0;
 }
 
 int ListenUnix(const std::string& path, uint32_t mode, int backlog, UniqueFd* out) {

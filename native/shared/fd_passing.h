@@ -33,6 +33,9 @@ int SendPacket(int socket, const uint8_t* bytes, size_t size, const std::vector<
 int ReceivePacket(int socket, Packet* packet);
 
 int ReadCredentials(int socket, PeerCredentials* credentials);
+// 1: the process that connected has not ended, so its pid is no other process's; 0: it has. -ENOPROTOOPT: this kernel does not say it
+// (before 6.5).
+int PeerLives(int socket);
 
 // A listening socket whose file has `mode` from its first moment. A file that nobody listens at is replaced. `backlog`: of connections that
 // nobody has accepted yet; beyond them connect() fails with EAGAIN.

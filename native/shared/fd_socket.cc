@@ -51,6 +51,7 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
                                             StaticMethod<&FdSocket::Connect>("connect"),
                                             InstanceAccessor<&FdSocket::Fd>("fd"),
                                             InstanceMethod<&FdSocket::Credentials>("credentials"),
+                                            InstanceMethod<&FdSocket::PeerIsAlive>("peerLives"),
                                             InstanceMethod<&FdSocket::Send>("send"),
                                             InstanceMethod<&FdSocket::OnMessage>("onMessage"),
                                             InstanceMethod<&FdSocket::OnConnection>("onConnection"),
@@ -140,6 +141,13 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
     out.Set("uid", peer.uid);
     out.Set("gid", peer.gid);
     return out;
+  }
+
+  Napi::Value PeerIsAlive(const Napi::CallbackInfo& info) {
+    const int lives = !fd_ ? -EBADF : listening_ ? -ENOTCONN : PeerLives(fd_.get());
+    if (lives >= 0) return Napi::Boolean::New(info.Env(), lives == 1);
+    if (lives != -ENOPROTOOPT) ThrowErrno(info.Env(), -lives, "getsockopt(SO_PEERPIDFD)");
+    return info.Env().Undefined();
   }
 
   void Send(const Napi::CallbackInfo& info) {

@@ -135,10 +135,11 @@ const startKeeper = (capabilities: readonly string[]): Program =>
     ...[nodeBinary, main, "keeper", "-c", config],
   ]);
 
+const givenKeeper = 'mount --bind "$0" "$1" && mount --bind "$2" "$2" && shift 2 && exec "$@"';
 const startAgent = (): Program =>
   new Program("agent", [
-    // The checkout may lie where its user cannot read; only this process sees it there.
-    ...["unshare", "-n", "-m", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', root, at("opt")],
+    // The checkout may lie where its user cannot read; only this process sees it there. The keeper's directory is a volume of its pod.
+    ...["unshare", "-n", "-m", "sh", "-c", givenKeeper, root, at("opt"), `${at("run")}-keeper`],
     ...["setpriv", "--reuid", String(AGENT_USER), "--regid", String(AGENT_USER), "--clear-groups"],
     ...["--bounding-set", bounding(container("agent").capabilities), "--inh-caps=-all", "--no-new-privs"],
     ...bench.under("agent", "kill"),
@@ -255,7 +256,8 @@ describe("a node of confined programs", () => {
     NET_ADMIN: { program: "keeper", says: /EPERM: Operation not permitted, setsockopt\(SO_MARK\)/ },
     // setns. The programs load without it.
     SYS_ADMIN: { program: "keeper", says: /EPERM|EACCES/ },
-    SYS_PTRACE: { program: "agent", says: /pod not captured/ },
+    // It finds pods, and sees where the agent runs, by /proc/<pid>/ns of other users.
+    SYS_PTRACE: { program: "keeper", says: /where it runs cannot be seen/ },
   } as const;
   for (const [without, { program, says }] of Object.entries(missed)) {
     test(`a keeper without ${without} says what it lacks`, async () => {

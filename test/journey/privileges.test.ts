@@ -6,7 +6,7 @@ import { setOf } from "../../agent/process/libc.ts";
 import { keeperLives, keeperStarts } from "../../agent/process/privileges.ts";
 import { call } from "../../demo/app/roles.ts";
 import { demoNodes, initialState, meshText } from "../../demo/mesh/mesh-file.ts";
-import { pidOf } from "../../demo/mesh/mesh-run.ts";
+import { pidOf, until } from "../../demo/mesh/mesh-run.ts";
 import { AGENT_UID } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
@@ -91,6 +91,24 @@ describe("the keeper", () => {
     assert.deepEqual([uid, gid, mode & 0o777], [0, AGENT_UID, 0o660]);
     const parent = statSync(directory);
     assert.deepEqual([parent.uid, parent.mode & 0o022], [0, 0]);
+  });
+  test("turns away a pod's program that has the agent's user, and says so", async () => {
+    const socket = `${journey.cluster.node("node-a").runDir}-keeper/keeper.sock`;
+    const program = `
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect("${socket}")
+try: print("heard" if s.recv(1) else "turned away")
+except OSError: print("turned away")`;
+    const user = ["setpriv", `--reuid=${AGENT_UID}`, `--regid=${AGENT_UID}`, "--clear-groups", "--inh-caps=-all"];
+    const { cluster, programs } = journey;
+    const done = await cluster.pod("web").run([...user, "/usr/bin/python3", "-c", program]);
+    assert.equal(done.stdout.trim(), "turned away", done.stderr);
+    const said = () => programs.get("node-a")?.stderr.split("\n").slice(0, -1) ?? [];
+    const line = await until("the keeper's line", 10_000, () => said().find((text) => text.includes("turned away")));
+    const { why, uid, cgroup } = JSON.parse(line);
+    assert.deepEqual([why, uid], ["it is in a container that was not given the keeper's directory", AGENT_UID]);
+    assert.ok(cgroup.includes(cluster.pod("web").uid.replaceAll("-", "_")) || cgroup.includes(cluster.pod("web").uid));
   });
   test("has loaded nothing that parses a peer's bytes", () => {
     const maps = readFileSync(`/proc/${pid("node-a", "keeper")}/maps`, "utf8");

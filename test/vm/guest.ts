@@ -204,7 +204,10 @@ test("the pod is enrolled: STRICT refuses the node, and lets the kubelet in", LI
   assert.ok(keeper?.said().includes("the keeper serves"), "the keeper did not start");
   const bounds = ["--bounding-set", "-all", "--inh-caps=-all", "--no-new-privs"];
   const user = ["--reuid", "61008", "--regid", "61008", "--clear-groups"];
-  const agent = start(["/usr/bin/setpriv", ...user, ...bounds, "node", main, "agent", "-c", "/run/orlop.yaml"]);
+  // As its pod: the keeper's directory is a mount of its own.
+  const given = 'mount --bind /run/orlop-keeper /run/orlop-keeper && exec "$@"';
+  const program = ["/usr/bin/setpriv", ...user, ...bounds, "node", main, "agent", "-c", "/run/orlop.yaml"];
+  const agent = start(["/usr/bin/unshare", "--mount", "sh", "-c", given, "sh", ...program]);
   await Promise.all([agent.says("pod captured"), agent.says('"ready"')]);
   assert.equal(await dialled(), "ECONNREFUSED");
   assert.equal(probed(), "the pod", keeper?.said());
