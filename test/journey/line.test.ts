@@ -102,7 +102,7 @@ describe("the line", () => {
 });
 
 describe("odd ways to connect are captured all the same: vault is STRICT, so only what was captured gets an answer", () => {
-  for (const mode of ["plain", "mptcp", "fastopen", "fastopen-connect", "reconnect", "uring"]) {
+  for (const mode of ["plain", "mptcp", "fastopen", "fastopen-connect", "reconnect", "uring", "sqpoll+mptcp"]) {
     for (const family of ["ip4", "ip6", "mapped"] as const) {
       test(`${mode} ${family}`, async () => {
         const vault = journey.cluster.pod("vault");
