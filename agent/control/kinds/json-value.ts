@@ -10,6 +10,14 @@ export function jsonValue(json: unknown, from: SourceRef): Value {
   return toValue(json, from, 0);
 }
 
+/** The same without what counts as nothing for its depth: what is nested thousands deep cannot be written as JSON again. */
+export function withoutDepths(json: unknown, depth = 0): unknown {
+  if (typeof json !== "object" || json === null) return json;
+  if (depth >= MAX_DEPTH) return null;
+  if (Array.isArray(json)) return json.map((item) => withoutDepths(item, depth + 1));
+  return Object.fromEntries(Object.entries(json).map(([name, value]) => [name, withoutDepths(value, depth + 1)]));
+}
+
 function toValue(json: unknown, from: SourceRef, depth: number): Value {
   switch (typeof json) {
     case "string":

@@ -6,6 +6,7 @@ import { crc32 } from "node:zlib";
 import type { ObjectVersion } from "../../mesh/source-ref.ts";
 import { cut } from "../../mesh/thread-view.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
+import { withoutDepths } from "../kinds/json-value.ts";
 import { keptFieldsDigest } from "../kinds/kept-fields.ts";
 import { Turns } from "../static-file/turns.ts";
 import { JsonLines } from "./json-lines.ts";
@@ -42,7 +43,17 @@ export function headerLine(cluster: string): string {
 
 /** @param key the object's, as `objectKey` makes it: the caller has it already, and so it is in memory once. */
 export function packed(change: ObjectChange, key = keyOf(change)): PackedChange {
-  return { key, isPresent: change.op === "present", line: JSON.stringify(change) };
+  return { key, isPresent: change.op === "present", line: lineOf(change) };
+}
+
+function lineOf(change: ObjectChange): string {
+  try {
+    return JSON.stringify(change);
+  } catch (error) {
+    // The stack was not enough: an API server lets fields through that its schema does not know, 10,000 deep.
+    if (!(error instanceof RangeError) || change.op !== "present") throw error;
+    return JSON.stringify({ ...change, object: withoutDepths(change.object) });
+  }
 }
 
 /** The changes again, each made when it is asked for. */

@@ -33,6 +33,9 @@ const namespace = {
 };
 const strict = { metadata: metadataOf("strict"), spec: { mtls: { mode: "STRICT" } } };
 
+/** What API servers let through of fields that their schema does not know, and JSON.stringify cannot write. */
+const deep = `${'{"a":'.repeat(9_000)}1${"}".repeat(9_000)}`;
+
 /** A server whose watches stay open; each kind's list is answered when the test says so. */
 function server() {
   const lists = new Map<string, PromiseWithResolvers<readonly object[] | number>>();
@@ -69,7 +72,7 @@ function server() {
     list: (kind: string, items: readonly object[] | number) => lists.get(kind)?.resolve(items),
     event: async (kind: string, type: string, object: object) => {
       while (!watches.has(kind)) await new Promise(setImmediate);
-      watches.get(kind)?.(`${JSON.stringify({ type, object })}\n`);
+      watches.get(kind)?.(`${JSON.stringify({ type, object }).replaceAll('"DEEP"', deep)}\n`);
     },
   };
 }
@@ -143,6 +146,25 @@ test("nothing is in force before every kind was read, whichever comes last; then
     assert.deepEqual(named(batches[2]), ["-shop/strict"]);
     await stop();
   }
+});
+
+test("an object that is nested without end holds back no other of its kind, and counts as what can be read of it", {
+  timeout: 120_000,
+}, async () => {
+  const api = server();
+  const { batches, until, stop } = run(api);
+  for (const { kind } of watchedKinds) api.list(kind, kind === "Namespace" ? [namespace] : []);
+  await until(({ state }) => state === "synced");
+  const policy = (name: string, more: object = {}) => ({
+    metadata: metadataOf(name),
+    spec: { action: "DENY", rules: [{}], ...more },
+  });
+  await api.event("AuthorizationPolicy", "ADDED", policy("endless", { newer: "DEEP" }));
+  await until(() => batches.length === 2);
+  await api.event("AuthorizationPolicy", "ADDED", policy("next"));
+  await until(() => batches.length === 3);
+  assert.deepEqual(batches.slice(1).map(named), [["+endless"], ["+next"]]);
+  await stop();
 });
 
 test("a kind that is forbidden holds everything back, and the operator reads why", { timeout: 120_000 }, async () => {
