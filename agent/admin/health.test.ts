@@ -1,7 +1,7 @@
 // Tests of health.ts: readiness by named task, the metrics page, GET only, and scrapes that share a page.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { Readiness, startMetricsServer, startReadyServer } from "./health.ts";
 
@@ -66,4 +66,34 @@ test("a peer that sends no request, or half of one, is cut off", async (t) => {
   socket.resume();
   socket.write("GET /healthz/ready HT");
   await once(socket, "close");
+});
+
+test("whoever holds all connections that a server has, and opens them again, keeps no probe from its answer", async (t) => {
+  const ready = await startReadyServer(here, new Readiness([]), noWarning);
+  t.after(() => ready.close());
+  const held = new Set<Socket>();
+  let opened = 0;
+  t.after(() => {
+    opened = Number.POSITIVE_INFINITY;
+    for (const socket of held) socket.destroy();
+  });
+  const hold = (): void => {
+    const socket = connect({ port: ready.port, host: "127.0.0.1", localAddress: "127.0.0.9" });
+    held.add(socket);
+    socket.on("error", () => undefined);
+    socket.once("connect", () => {
+      opened += 1;
+    });
+    socket.once("close", () => {
+      held.delete(socket);
+      if (opened < 2_000) hold();
+    });
+  };
+  for (let at = 0; at < 100; at += 1) hold();
+  while (opened < 64) await new Promise(setImmediate);
+  for (let asked = 0; asked < 20; asked += 1)
+    assert.equal(
+      (await fetch(`http://127.0.0.1:${ready.port}/healthz/ready`, { headers: { connection: "close" } })).status,
+      200,
+    );
 });

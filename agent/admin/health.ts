@@ -1,6 +1,7 @@
 // main thread · 15021 readiness as named tasks, 15020 metrics: two small servers that only answer GET and hold nothing.
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { LatestCallers } from "./latest-callers.ts";
 
 /** What must be done before the agent is ready. A task may come undone. */
 export class Readiness {
@@ -44,6 +45,8 @@ export function startReadyServer(at: ListenAt, readiness: Readiness, warn: Warn)
 
 export type MetricsPage = { readonly contentType: string; readonly text: () => Promise<string> };
 
+/** Connections at once. */
+const MOST_CALLERS = 64;
 /** A page is made at most this often, however many ask. */
 const pageMs = 500;
 /** A page that grew past this is refused: a scrape must not eat the heap. */
@@ -97,7 +100,8 @@ async function startPlainServer(
       );
     },
   );
-  server.maxConnections = 64;
+  const callers = new LatestCallers(MOST_CALLERS);
+  server.on("connection", (socket) => callers.admit(socket));
   server.setTimeout(10_000, (socket) => socket.destroy());
   server.on("clientError", (_error, socket) => socket.destroy());
   await listenTcp(server, at);

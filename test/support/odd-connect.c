@@ -244,7 +244,10 @@ int main(int argc, char **argv)
 		return fail("connect", -err);
 	if (sent == 0 && write(fd, line, sizeof(line) - 1) < 0)
 		return fail("write", errno);
-	got = read(fd, answer, sizeof(answer) - 1);
+	/* The kernel's work for a ring interrupts a call. */
+	do
+		got = read(fd, answer, sizeof(answer) - 1);
+	while (got < 0 && errno == EINTR);
 	if (got <= 0)
 		return fail("read", got < 0 ? errno : ECONNRESET);
 	answer[got] = 0;
