@@ -3,6 +3,7 @@
 // change of the mesh that concerns no pod of this node costs a look.
 import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMapClass } from "../engine/native-maps.ts";
+import { getOrAdd } from "../mesh/selector-index.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
@@ -132,6 +133,7 @@ export class PairTables {
       }
     }
     for (const [key, { pair }] of this.#written) if (!wanted.has(key)) this.#write(pair, nothing, open);
+    if (this.#here.size !== known.size || !this.#here.isSubsetOf(known)) this.#verdicts.keepOnly(this.#here);
     this.#setVips(pods, open, this.#surroundings.services);
     void this.#sever();
   }
@@ -272,20 +274,29 @@ export class PairTables {
   }
 }
 
-type KnownVerdicts = { readonly ground: readonly unknown[]; readonly verdicts: readonly PortVerdict[] };
+/** `ground`: all that the verdicts depend on, the destination among it, but for the source. */
+type KnownVerdicts = {
+  readonly source: Workload;
+  readonly ground: readonly unknown[];
+  readonly verdicts: readonly PortVerdict[];
+};
 
-/** The verdicts on each pair, as long as all that they depend on is the same. */
+/**
+ * The verdicts on each pair, as long as all that they depend on is the same. By index instead of by weak reference to a workload: what an
+ * old WeakMap holds of a young object gets old with it, so each change left its verdicts and workloads for the next marking of the heap.
+ */
 class VerdictCache {
   /** By destination, then by source. */
-  readonly #known = new WeakMap<Workload, WeakMap<Workload, KnownVerdicts>>();
+  readonly #known = new Map<number, Map<number, KnownVerdicts>>();
 
   /** Asks about connections to `destination`, as the mesh is now. */
   towards(
-    { workload: destination }: LocalPod,
+    { podIdx, workload: destination }: LocalPod,
     world: Pick<PairTablesOptions, "mesh" | "judge">,
   ): (source: LocalPod) => readonly PortVerdict[] {
     const { mesh } = world;
     const general: unknown[] = [
+      destination,
       ...mesh.authorizationPoliciesFor(destination),
       null,
       ...mesh.peerAuthenticationsFor(destination),
@@ -296,19 +307,25 @@ class VerdictCache {
     ];
     /** By namespace of the source: of several Services with an address, its own namespace's comes first. */
     const grounds = new Map<string, readonly unknown[]>();
-    const bySource = this.#known.get(destination) ?? new WeakMap<Workload, KnownVerdicts>();
-    this.#known.set(destination, bySource);
-    return ({ workload: source }) => {
-      const ground =
-        grounds.get(source.namespace) ??
-        general.concat(destination.addresses.map((address) => mesh.serviceAt(address, source.namespace)));
-      grounds.set(source.namespace, ground);
-      const known = bySource.get(source);
-      if (known !== undefined && same(known.ground, ground)) return known.verdicts;
+    const bySource = getOrAdd(this.#known, podIdx, () => new Map<number, KnownVerdicts>());
+    return ({ podIdx: sourceIdx, workload: source }) => {
+      const ground = getOrAdd(grounds, source.namespace, () =>
+        general.concat(destination.addresses.map((address) => mesh.serviceAt(address, source.namespace))),
+      );
+      const known = bySource.get(sourceIdx);
+      if (known?.source === source && same(known.ground, ground)) return known.verdicts;
       const verdicts = pairVerdicts(source, destination, world);
-      bySource.set(source, { ground, verdicts });
+      bySource.set(sourceIdx, { source, ground, verdicts });
       return verdicts;
     };
+  }
+
+  /** Forgets the pods of which there are verdicts, and that are not among these. */
+  keepOnly(here: ReadonlySet<number>): void {
+    for (const [destinationIdx, bySource] of this.#known) {
+      if (!here.has(destinationIdx)) this.#known.delete(destinationIdx);
+      else for (const sourceIdx of bySource.keys()) if (!here.has(sourceIdx)) bySource.delete(sourceIdx);
+    }
   }
 }
 
