@@ -149,7 +149,7 @@ test("over the bound the largest are closed, no more of them than it takes; and 
       if (closed.length > 0) closedSome += 1;
       if (verdict !== written) differs += 1;
     }),
-    { numRuns: 80 },
+    { numRuns: 150 },
   );
   assert.ok(closedSome > 10 && differs > 0, `${closedSome} sets had to be cut, ${differs} verdicts were closed`);
 });

@@ -226,12 +226,14 @@ async function updateKeys(port: number, goesOn: () => boolean): Promise<void> {
     writeFileSync(cert, clientLeaf.chainPem);
     writeFileSync(key, clientLeaf.keyPem);
     const argv = ["s_client", "-connect", `127.0.0.1:${port}`, "-alpn", "h2", "-cert", cert, "-key", key];
-    const client = spawn("openssl", argv, { stdio: ["pipe", "pipe", "ignore"] });
+    // What it reads at once is a single command to it: a terminal gives it a line at a time, a pipe all that has come.
+    const onTerminal = ["-c", "import pty, sys; pty.spawn(sys.argv[1:])", "openssl", ...argv];
+    const client = spawn("python3", onTerminal, { stdio: ["pipe", "pipe", "ignore"] });
     client.stdin.on("error", () => {});
     await once(client.stdout, "data");
-    // Its command for that. It reads a line at a time.
+    // Its command for that.
     for (let i = 0; i < 4_000 && goesOn() && client.exitCode === null; i++) {
-      client.stdin.write("K\n");
+      client.stdin.write("K\n".repeat(20));
       await sleep(1);
     }
     client.kill();
