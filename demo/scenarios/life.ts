@@ -12,8 +12,6 @@ import type { Scenario } from "./scenario.ts";
 const ECHO = 8080;
 const ONCE = 8084;
 const PARALLEL = 8;
-/** A connection of the churn lives shorter than this unless an agent is away. */
-const IN_FLIGHT_MS = 1_000;
 const SECRET = "under-load-only";
 
 async function policyFlip(box: DemoBox): Promise<string> {
@@ -21,12 +19,12 @@ async function policyFlip(box: DemoBox): Promise<string> {
   const pinger = await startPing(web, vault, 5);
   let ended = "";
   await box.with({ vaultCallers: ["nobody"] }, async (writtenAt) => {
-    const event = await pinger.dead(5_000);
+    const event = await pinger.dead(20_000);
     ended = `${event.how} ${Math.round(event.atMs - writtenAt)} ms after the file was written`;
     const again = await call(web, vault);
     expect(again, "a new call to be denied", again.reply === undefined);
   });
-  await until("web allowed again", 5_000, async () => ((await call(web, vault)).reply ? true : undefined));
+  await until("web allowed again", 20_000, async () => ((await call(web, vault)).reply ? true : undefined));
   return `${ended}; allowed again when written back`;
 }
 
@@ -55,10 +53,10 @@ async function agentKilled(box: DemoBox): Promise<string> {
     expect(pid, `an agent on ${node.name}`, pid !== undefined);
     const from = performance.timeOrigin + performance.now();
     process.kill(pid, "SIGKILL");
-    await until(`the end of agent ${pid}`, 5_000, () => (pidOf(node, "agent") === pid ? undefined : true));
+    await until(`the end of agent ${pid}`, 30_000, () => (pidOf(node, "agent") === pid ? undefined : true));
     const to = performance.timeOrigin + performance.now();
-    await until(`a new agent on ${node.name}`, 10_000, () => pidOf(node, "agent"));
-    await until(`readiness of ${node.name}`, 10_000, async () =>
+    await until(`a new agent on ${node.name}`, 30_000, () => pidOf(node, "agent"));
+    await until(`readiness of ${node.name}`, 30_000, async () =>
       (await readiness(node)) === "ready" ? true : undefined,
     );
     away.push({ from, to, backMs: Math.round(performance.timeOrigin + performance.now() - from) });
@@ -67,11 +65,12 @@ async function agentKilled(box: DemoBox): Promise<string> {
   const result = await churn.finish();
   const reading = readWire(await capture.stop(), box.meshAddresses(), [SECRET]);
   requireUnbroken(result);
-  // What had been accepted by the killed agent is lost with it; a connection that began later must not be.
-  const late = result.cutBegan.filter(
-    (began) => !away.some(({ from, to }) => began <= to && began >= from - IN_FLIGHT_MS),
-  );
-  expect({ ...result, late }, "no connection begun after a kill to be cut", late.length === 0);
+  // What had been accepted by the killed agent is lost with it; a connection that was not open then must not be.
+  const notOpen = result.cutBegan.filter((began, at) => {
+    const endedAt = began + (result.cutAfterMs[at] ?? 0);
+    return !away.some(({ from, to }) => began <= to && endedAt >= from);
+  });
+  expect({ ...result, notOpen }, "no connection to be cut that was not open at a kill", notOpen.length === 0);
   return (
     `${away.length} kills, back after ${away.map(({ backMs }) => `${backMs} ms`).join(" and ")}: ${result.answered} of ` +
     `${result.attempted} answered, 0 refused, ${result.cut} cut in flight, slowest ${Math.round(result.slowestMs)} ms; ` +

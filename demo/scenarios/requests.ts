@@ -9,7 +9,7 @@ import { until } from "../mesh/mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
 
 const ECHO = 8080;
-const START_MS = 15_000;
+const START_MS = 60_000;
 const FORBIDDEN = "RBAC: access denied";
 /** Across nodes, and on one node. */
 const servers = ["ledger", "books"] as const;
@@ -54,7 +54,7 @@ async function flipped(box: DemoBox): Promise<string> {
   const first = await client.ask("GET", "/accounts/7");
   expect(first, "an answer", first.status === 200);
   const becomes = (status: number): Promise<Heard> =>
-    until(`status ${status} on the same connection`, 5_000, async () => {
+    until(`status ${status} on the same connection`, 20_000, async () => {
       const heard = await client.ask("GET", "/accounts/7");
       expect(heard, "the same connection", heard.from === first.from);
       return heard.status === status ? heard : undefined;

@@ -1,16 +1,31 @@
-// test cluster · ports of the machine's loopback that are free at this moment.
+// test cluster · ports of the machine's loopback that are free at this moment, for programs that listen at them a moment later: below those
+// that the kernel chooses for connections (ip(7), ip_local_port_range), and none is given to two.
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { createServer } from "node:net";
 
-/** Each differs from the others: all are held until the last is known. */
+const [FIRST, LAST] = [20_000, 29_999];
+const given = new Set<number>();
+
 export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   const ports: number[] = [];
-  for (const server of servers) {
-    if (!server.listening) await new Promise((resolve) => server.once("listening", resolve));
-    const bound = server.address();
-    if (bound === null || typeof bound === "string") throw new Error("no port");
-    ports.push(bound.port);
+  while (ports.length < count) {
+    const port = randomInt(FIRST, LAST + 1);
+    if (given.has(port) || !(await isFree(port))) continue;
+    given.add(port);
+    ports.push(port);
   }
-  for (const server of servers) await new Promise((resolve) => server.close(resolve));
   return ports;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch {
+    return false; // Somebody listens there: that is the answer.
+  }
+  server.close();
+  await once(server, "close");
+  return true;
 }

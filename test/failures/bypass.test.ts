@@ -161,7 +161,7 @@ test("E5 CAP_NET_ADMIN in the pod: rules, routes, queues, sysctls, filters. Stil
     await vaultServes(attempt);
   }
   // Without its route the pod's own IPv6 calls fail (docs/compatibility.md). The keeper looks for it every 10 s.
-  await until("IPv6 from a pod that had its routes removed", 15_000, async () => {
+  await until("IPv6 from a pod that had its routes removed", 60_000, async () => {
     const { reply } = await call(cluster.pod("web"), { host: cluster.pod("vault").ip6, port: ECHO });
     return reply === undefined ? undefined : true;
   });

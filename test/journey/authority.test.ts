@@ -68,7 +68,11 @@ test("a captured token of a node obtains its own node's identities and nothing o
       /PERMISSION_DENIED: no pod of demo\/vault is on the node node-a/,
     );
   }
-  const refused = audit(control).filter(({ message }) => message === "certificate refused");
+  // It writes its log beside its answers.
+  const refused = await until("a line for each refusal", 20_000, () => {
+    const lines = audit(control).filter(({ message }) => message === "certificate refused");
+    return lines.length >= 2 ? lines : undefined;
+  });
   assert.deepEqual(
     refused.map(({ identity, node, code }) => [identity, node, code]),
     [1, 2].map(() => [identityOf("vault"), "node-a", "PERMISSION_DENIED"]),

@@ -68,7 +68,7 @@ describe("enrollment", () => {
     const { cluster } = journey;
     const toApi = () => call(cluster.pod("web"), { host: cluster.pod("api").ip6, port: 8080 });
     const answers = () =>
-      until("an answer of api", 5_000, async () => ((await toApi()).reply?.pod === "api" ? true : undefined));
+      until("an answer of api", 20_000, async () => ((await toApi()).reply?.pod === "api" ? true : undefined));
     const churn = startChurn(cluster.pod("web"), { host: cluster.pod("api").ip6, port: ONCE }, 8, "destination");
     await answers();
     await member("api", false);

@@ -72,7 +72,7 @@ async function withBystander(tell: (text: string) => void, during: () => Promise
   const before = await socketsOf(pid);
   assert.ok(before >= 2, `the bystander's tunnel and dial, saw ${before}`);
   await during();
-  await until("what the attacks held is freed", 5_000, async () =>
+  await until("what the attacks held is freed", 60_000, async () =>
     (await socketsOf(pid)) <= before ? true : undefined,
   );
   const { replies, longestGapMs } = await pinger.finish();
@@ -92,7 +92,7 @@ describe("HTTP/2 at 15008", () => {
     withBystander(
       (text) => t.diagnostic(text),
       async () => {
-        for (const result of await attack(malformed, 3, 5_000))
+        for (const result of await attack(malformed, 3, 30_000))
           assert.equal(result.ended, true, JSON.stringify(result));
       },
     ));
@@ -112,8 +112,10 @@ describe("HTTP/2 at 15008", () => {
           t.diagnostic(JSON.stringify(result));
           assert.equal(result?.ended, true, JSON.stringify(result));
         }
-        const grown = residentBytes(agentPid()) - before;
-        assert.ok(grown <= MOST_GROWTH_BYTES, `the agent has grown by ${grown} bytes`);
+        // What was freed goes back to the kernel when V8 has had the time to collect it.
+        await until(`the agent has grown by ${MOST_GROWTH_BYTES} bytes at most`, 60_000, () =>
+          residentBytes(agentPid()) - before <= MOST_GROWTH_BYTES ? true : undefined,
+        );
       },
     ));
 });

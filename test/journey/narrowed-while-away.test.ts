@@ -65,7 +65,7 @@ for (const programs of [["agent"], ["keeper"], ["agent", "keeper"]] as const) {
     const six = await startPing(pod("client"), { host: pod("twin").ip6, port: ECHO }, 20);
     const allowed = await startPing(pod("stranger"), { host: pod("server").ip4, port: ECHO }, 20);
     await narrowWithout(programs, meshOf(["stranger"]));
-    for (const ping of [four, six]) await ping.dead(5_000);
+    for (const ping of [four, six]) await ping.dead(20_000);
     assert.equal((await toServer("client")).reply, undefined);
     await allowed.finish();
     await write(meshOf(initial.callers));

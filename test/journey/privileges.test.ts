@@ -26,11 +26,16 @@ function pid(node: string, program: "agent" | "keeper"): number {
 
 /** `Name: value` lines of /proc/<pid>/task/<tid>/status, for every thread. */
 function threads(of: number): ReadonlyMap<string, string>[] {
-  return readdirSync(`/proc/${of}/task`).map((thread) => {
-    const text = readFileSync(`/proc/${of}/task/${thread}/status`, "utf8");
-    return new Map(
-      text.split("\n").map((line) => [line.split(":")[0] ?? "", line.slice(line.indexOf(":") + 1).trim()]),
-    );
+  return readdirSync(`/proc/${of}/task`).flatMap((thread) => {
+    let text: string;
+    try {
+      text = readFileSync(`/proc/${of}/task/${thread}/status`, "utf8");
+    } catch {
+      return []; // It has ended while we looked.
+    }
+    return [
+      new Map(text.split("\n").map((line) => [line.split(":")[0] ?? "", line.slice(line.indexOf(":") + 1).trim()])),
+    ];
   });
 }
 

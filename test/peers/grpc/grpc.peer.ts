@@ -2,13 +2,13 @@
 // the case says. What a call brings without an agent is what it brings here.
 import assert from "node:assert/strict";
 import { type ChildProcessByStdio, spawn } from "node:child_process";
-import net from "node:net";
 import path from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { endedOf, serves, to, ways } from "../../loopback/origin-engine.ts";
+import { CLOSED_PORT } from "../../loopback/support.ts";
 import { peerCase } from "../support/cases.ts";
 import { built } from "../support/projects.ts";
 import { soak } from "../support/soak.ts";
@@ -63,11 +63,7 @@ async function ask<Asked extends Call | readonly Call[]>(
 
 const servers = [start("serve", "one"), start("serve", "two")];
 const ports = await Promise.all(servers.map(async (server) => (await nextLine<{ port: number }>(server)).port));
-const closed = net.createServer();
-const nobody = await new Promise<number>((resolve) =>
-  closed.listen(0, "127.0.0.1", () => resolve((closed.address() as net.AddressInfo).port)),
-);
-closed.close();
+const nobody = CLOSED_PORT;
 
 const calls: readonly Call[] = [
   { kind: "Echo", text: "hello" },

@@ -156,7 +156,7 @@ peerCase("ztunnel", "server: many aborted while it is busy, beside a long connec
     ztunnel.kill("SIGCONT");
   }
   // Refused until the first of the abandoned CONNECTs have their answers.
-  await until("a call to be answered", 10_000, async () => (await call(web(), served)).reply);
+  await until("a call to be answered", 60_000, async () => (await call(web(), served)).reply);
   await pinger.finish();
 });
 
