@@ -1,6 +1,6 @@
 // main thread · which pods may have a connection open that went direct to given addresses: by the events since this agent reads
 // them, and by the kernel's sums for what was open before. Whatever is not certain counts as "may". Pure.
-import type { KernelEvent } from "./events.ts";
+import type { KernelEvent, SockCookie } from "./events.ts";
 import type { TrafficRow } from "./traffic-sums.ts";
 
 type DirectConnection = { readonly podIdx: number; readonly address: string };
@@ -9,7 +9,7 @@ type DirectConnection = { readonly podIdx: number; readonly address: string };
 const MAX_OPEN = 50_000;
 
 export class DirectConnections {
-  readonly #open = new Map<bigint, DirectConnection>();
+  readonly #open = new Map<SockCookie, DirectConnection>();
   /** By pod: how many were open before, and have not been seen to end. */
   #before = new Map<number, number>();
   #overflowed = false;

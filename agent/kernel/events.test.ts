@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent } from "../abi.ts";
 import type { NativeRing } from "../engine/native-maps.ts";
 import { writeIp } from "../mesh/ip.ts";
-import { KernelEvents, readCounters, readDropped } from "./events.ts";
+import { type KernelEvent, KernelEvents, readCounters, readDropped } from "./events.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { littleEndian } from "./maps.ts";
 
@@ -39,6 +39,12 @@ class FakeRing implements NativeRing {
   close(): void {}
 }
 
+/** What the event says now, with the fields that `like` has. */
+function fieldsOf(event: KernelEvent, like: object): KernelEvent {
+  const names = ["type", "reason", ...Object.keys(like)];
+  return Object.fromEntries(names.map((name) => [name, event[name as keyof KernelEvent]])) as KernelEvent;
+}
+
 test("a close carries the final figures; a refusal its counter", () => {
   const ring = new FakeRing();
   const events = new KernelEvents(ring);
@@ -60,7 +66,12 @@ test("a close carries the final figures; a refusal its counter", () => {
     fromNode: false,
     joined: null,
   };
-  assert.deepEqual(events.drain(), [
+  const seen: KernelEvent[] = [];
+  assert.equal(
+    events.drain((event) => seen.push(fieldsOf(event, figures))),
+    3,
+  );
+  assert.deepEqual(seen, [
     { ...figures, type: "close", reason: null },
     { ...figures, type: "refused", reason: "connect_refused_port" },
   ]);
@@ -72,7 +83,10 @@ test("more than one drain's worth comes in turns, nothing lost", () => {
   const ring = new FakeRing();
   const events = new KernelEvents(ring);
   for (let i = 0; i < 5000; i++) ring.records.push(record(ORLOP_EVENT_CLOSE));
-  assert.deepEqual([events.drain().length, events.drain().length, events.drain().length], [4096, 904, 0]);
+  let seen = 0;
+  const drain = () => events.drain(() => seen++);
+  assert.deepEqual([drain(), drain(), drain()], [4096, 904, 0]);
+  assert.equal(seen, 5000);
 });
 
 test("counters are sums over every CPU, and every name is there", () => {

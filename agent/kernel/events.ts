@@ -24,13 +24,16 @@ const droppedKey = u32(counterNames.indexOf("event_dropped"));
 /** Sums over all CPUs since the map was made. */
 export type KernelCounters = { readonly [Name in CounterName]: number };
 
+/** The kernel's number of a socket. Nearly all are small; where a soft interrupt asks for one they count down from 2^64. */
+export type SockCookie = number | bigint;
+
 export type KernelEvent = {
   readonly type: "open" | "close" | "fail" | "refused" | "direct";
   readonly direction: "out" | "in";
   /** Milliseconds of CLOCK_MONOTONIC, as `performance.timeOrigin`-free as process.hrtime. */
   readonly atMs: number;
   readonly podIdx: number;
-  readonly sockCookie: bigint;
+  readonly sockCookie: SockCookie;
   readonly source: Endpoint;
   /** What the application dialled, not where the hook sent it. */
   readonly destination: Endpoint;
@@ -65,33 +68,94 @@ export const MAX_RECORDS = 4096;
 
 /** The record at `at`, of which `view` sees the same bytes; undefined: a type this version does not know. */
 export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEvent | undefined {
-  const u32 = (offset: number): number => view.getUint32(at + offset, littleEndian);
-  const endpoint = (address: number, port: number): Endpoint => ({
-    address: bytes16ToIp(bytes, at + address),
-    port: view.getUint16(at + port, false),
-  });
-  const type = types.get(u32(orlopEvent.type));
-  if (type === undefined) return undefined;
-  const decided = type === "refused" || type === "direct";
-  return {
-    type,
-    direction: u32(orlopEvent.direction) === ORLOP_DIRECTION_IN ? "in" : "out",
-    atMs: u64(view, at + orlopEvent.atNs) / 1e6,
-    podIdx: u32(orlopEvent.podIdx),
-    sockCookie: view.getBigUint64(at + orlopEvent.sockCookie, littleEndian),
-    source: endpoint(orlopEvent.src, orlopEvent.srcPort),
-    destination: endpoint(orlopEvent.dst, orlopEvent.dstPort),
-    sentBytes: u64(view, at + orlopEvent.sentBytes),
-    receivedBytes: u64(view, at + orlopEvent.receivedBytes),
-    durationMs: u64(view, at + orlopEvent.durationNs) / 1e6,
-    srttUs: u32(orlopEvent.srttUs),
-    retransmits: u32(orlopEvent.retransmits),
-    joined: (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0 ? null : endpoint(orlopEvent.to, orlopEvent.toPort),
-    outside: (u32(orlopEvent.flags) & ORLOP_SOCK_OUTSIDE) !== 0,
-    throughAgent: (u32(orlopEvent.flags) & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT)) !== 0,
-    fromNode: (u32(orlopEvent.flags) & ORLOP_SOCK_FROM_NODE) !== 0,
-    reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
-  };
+  const type = types.get(view.getUint32(at + orlopEvent.type, littleEndian));
+  return type === undefined ? undefined : new RingEvent(type, { bytes, view, at });
+}
+
+/** Reads what it is asked for, and keeps nothing: of most ends nobody asks more than the cookie and the sums. */
+class RingEvent implements KernelEvent {
+  readonly type: KernelEvent["type"];
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #at: number;
+
+  constructor(
+    type: KernelEvent["type"],
+    { bytes, view, at }: { readonly bytes: Uint8Array; readonly view: DataView; readonly at: number },
+  ) {
+    this.type = type;
+    this.#bytes = bytes;
+    this.#view = view;
+    this.#at = at;
+  }
+
+  get direction(): KernelEvent["direction"] {
+    return this.#u32(orlopEvent.direction) === ORLOP_DIRECTION_IN ? "in" : "out";
+  }
+  get atMs(): number {
+    return this.#u64(orlopEvent.atNs) / 1e6;
+  }
+  get podIdx(): number {
+    return this.#u32(orlopEvent.podIdx);
+  }
+  get sockCookie(): SockCookie {
+    const cookie = this.#u64(orlopEvent.sockCookie);
+    if (Number.isSafeInteger(cookie)) return cookie;
+    return this.#view.getBigUint64(this.#at + orlopEvent.sockCookie, littleEndian);
+  }
+  get source(): Endpoint {
+    return this.#endpoint(orlopEvent.src, orlopEvent.srcPort);
+  }
+  get destination(): Endpoint {
+    return this.#endpoint(orlopEvent.dst, orlopEvent.dstPort);
+  }
+  get sentBytes(): number {
+    return this.#u64(orlopEvent.sentBytes);
+  }
+  get receivedBytes(): number {
+    return this.#u64(orlopEvent.receivedBytes);
+  }
+  get durationMs(): number {
+    return this.#u64(orlopEvent.durationNs) / 1e6;
+  }
+  get srttUs(): number {
+    return this.#u32(orlopEvent.srttUs);
+  }
+  get retransmits(): number {
+    return this.#u32(orlopEvent.retransmits);
+  }
+  get joined(): Endpoint | null {
+    return this.#has(ORLOP_SOCK_JOINED) ? this.#endpoint(orlopEvent.to, orlopEvent.toPort) : null;
+  }
+  get outside(): boolean {
+    return this.#has(ORLOP_SOCK_OUTSIDE);
+  }
+  get throughAgent(): boolean {
+    return this.#has(ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT);
+  }
+  get fromNode(): boolean {
+    return this.#has(ORLOP_SOCK_FROM_NODE);
+  }
+  get reason(): CounterName | null {
+    const decided = this.type === "refused" || this.type === "direct";
+    return decided ? (counterNames[this.#u32(orlopEvent.reason)] ?? null) : null;
+  }
+
+  #has(flags: number): boolean {
+    return (this.#u32(orlopEvent.flags) & flags) !== 0;
+  }
+  #u32(offset: number): number {
+    return this.#view.getUint32(this.#at + offset, littleEndian);
+  }
+  #u64(offset: number): number {
+    return u64(this.#view, this.#at + offset);
+  }
+  #endpoint(address: number, port: number): Endpoint {
+    return {
+      address: bytes16ToIp(this.#bytes, this.#at + address),
+      port: this.#view.getUint16(this.#at + port, false),
+    };
+  }
 }
 
 /** Reads what is there; the caller's timer says when. Lost events are a counter of the kernel: `event_dropped`. */
@@ -110,16 +174,15 @@ export class KernelEvents {
     return this.#unknown + this.#ring.skipped;
   }
 
-  /** At most 4096 events, oldest first; as many as that means there may be more. */
-  drain(): KernelEvent[] {
+  /** Shows at most 4096 events, oldest first; as many as that means there may be more. An event holds only while `handle` has it. */
+  drain(handle: (event: KernelEvent) => void): number {
     const count = this.#ring.drain(this.#records, orlopEvent.size);
-    const events: KernelEvent[] = [];
     for (let i = 0; i < count; i++) {
       const event = readEvent(this.#records, this.#view, i * orlopEvent.size);
-      if (event) events.push(event);
+      if (event) handle(event);
       else this.#unknown++;
     }
-    return events;
+    return count;
   }
 
   close(): void {

@@ -5,7 +5,8 @@ import { type Outcome, recordService } from "../observe/record.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import { flagOf, wordsOf } from "../plan/outcome.ts";
 import { permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
-import { describeEvent, type EventWorld, endOfEvent } from "./event-records.ts";
+import { DescribedEvents } from "./described-events.ts";
+import { type EventWorld, endOfEvent } from "./event-records.ts";
 import type { KernelEvent } from "./events.ts";
 import { type OpenEntry, OpenRecords } from "./open-records.ts";
 import type { TrafficRow } from "./traffic-sums.ts";
@@ -25,9 +26,11 @@ const words: Readonly<Record<string, string>> = {
 export class KernelRecords {
   readonly #options: KernelRecordsOptions;
   readonly #open = new OpenRecords();
+  readonly #described: DescribedEvents;
 
   constructor(options: KernelRecordsOptions) {
     this.#options = options;
+    this.#described = new DescribedEvents(options);
   }
 
   /** Records that were ended because the event of their end was lost, since the start. */
@@ -39,14 +42,14 @@ export class KernelRecords {
     // An older keeper's programs send events of all connections that the agent takes; ours only of those that never reached it.
     if (event.throughAgent && event.type !== "fail") return;
     // Of a joined connection the dialling end tells.
-    if (event.joined !== null && event.direction === "in") return;
+    if (event.direction === "in" && event.joined !== null) return;
     switch (event.type) {
       case "open":
         if (!this.#open.full) this.#open.add(event.sockCookie, this.#begin(event));
         return;
       case "close": {
         const entry = this.#open.take(event.sockCookie) ?? this.#begin(event);
-        if (entry !== "written-off") entry.record.closed({ ...endOfEvent(event), ...endingOf(entry.revocation) });
+        if (entry !== "written-off") entry.record.closed(endingOf(endOfEvent(event), entry.revocation));
         return;
       }
       case "fail":
@@ -68,6 +71,7 @@ export class KernelRecords {
 
   /** After a change of the mesh: the keeper ends what is no longer allowed, and the record of it will say why. */
   rejudge(): void {
+    this.#described.forget();
     const { mesh, judge } = this.#options;
     const known = new Map<string, Revocation | null>();
     for (const entry of this.#open.values()) {
@@ -88,13 +92,13 @@ export class KernelRecords {
   }
 
   #begin(event: KernelEvent): OpenEntry {
-    const { record, permission } = describeEvent(event, this.#options);
+    const { record, permission } = this.#described.of(event);
     return { record: this.#options.recorder.opened(record), permission, revocation: null };
   }
 
   /** The hook refuses what the agent would refuse, and the record is what the agent would write. */
   #unanswered(event: KernelEvent): void {
-    const { record } = describeEvent(event, this.#options);
+    const { record } = this.#described.of(event);
     const { address, port } = event.destination;
     const { mesh, workloadOf } = this.#options;
     const service = mesh.serviceAt(address, workloadOf(event.podIdx)?.namespace ?? "");
@@ -107,16 +111,16 @@ export class KernelRecords {
   }
 
   #refused(event: KernelEvent, end: Pick<Outcome, "flag" | "cause" | "message">): void {
-    const { record } = describeEvent(event, this.#options);
+    const { record } = this.#described.of(event);
     const early = event.type === "refused" && record.decision?.verdict !== "deny";
     this.#options.recorder.refused(record, { ...end, durationUs: 0, early });
   }
 }
 
-/** What a revocation adds to an end. A peer may have ended the connection itself at that very moment: nothing tells. */
-function endingOf(revocation: Revocation | null): Partial<Outcome> {
-  if (revocation === null) return {};
+/** With what a revocation adds to an end. A peer may have ended the connection itself at that very moment: nothing tells. */
+function endingOf(end: Outcome, revocation: Revocation | null): Outcome {
+  if (revocation === null) return end;
   const { refusal, decision } = revocation;
-  const why = { flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal) };
+  const why = { ...end, flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal) };
   return decision === null ? why : { ...why, decision: summarize(decision) };
 }

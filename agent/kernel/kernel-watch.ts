@@ -79,7 +79,7 @@ export class KernelWatch {
       now: Date.now,
       log: (ended, outcome, atMs) => {
         if (!parts.accessLog) return;
-        this.#lines.add(accessLine(ended.record, outcome, { atMs, format: "text", alike: ended.alike }));
+        this.#lines.add(accessLine(ended, outcome, { atMs, format: "text" }));
       },
     });
     this.#records = new KernelRecords({
@@ -209,17 +209,17 @@ export class KernelWatch {
   #read(): number {
     if (this.#open === null) return 0;
     const { events } = this.#open;
-    const list = events.drain();
-    for (const event of list) {
+    const count = events.drain((event) => {
       this.#records.handle(event);
+      if (!event.outside) return;
       this.#directs.handle(event);
-      if (event.outside && event.type === "open" && this.#isOfMesh(event)) this.#parts.lateDirect?.(event.podIdx);
-    }
+      if (event.type === "open" && this.#isOfMesh(event)) this.#parts.lateDirect?.(event.podIdx);
+    });
     if (events.unknown > this.#unknown) {
       this.#parts.log.warn("kernel events of another layout", { count: events.unknown - this.#unknown });
       this.#unknown = events.unknown;
     }
-    return list.length;
+    return count;
   }
 
   #isOfMesh({ podIdx, destination: { address } }: KernelEvent): boolean {

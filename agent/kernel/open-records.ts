@@ -3,6 +3,7 @@
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord } from "../observe/recorder.ts";
 import type { Permission, Revocation } from "../plan/permission.ts";
+import type { SockCookie } from "./events.ts";
 import { type TrafficKey, type TrafficRow, trafficKeyOf } from "./traffic-sums.ts";
 
 export type OpenEntry = {
@@ -20,8 +21,8 @@ const MAX_WRITTEN_OFF = 10_000;
 
 export class OpenRecords {
   /** By socket cookie. Insertion order is the order of opening. */
-  readonly #open = new Map<bigint, OpenEntry>();
-  readonly #writtenOff = new Set<bigint>();
+  readonly #open = new Map<SockCookie, OpenEntry>();
+  readonly #writtenOff = new Set<SockCookie>();
   /** By row: how many more records than connections there were at the look before. */
   #surplus = new Map<string, number>();
   #endsLost = 0;
@@ -35,12 +36,12 @@ export class OpenRecords {
     return this.#endsLost;
   }
 
-  add(cookie: bigint, entry: OpenEntry): void {
+  add(cookie: SockCookie, entry: OpenEntry): void {
     this.#open.set(cookie, entry);
   }
 
   /** "written-off": its record was ended already, because its end event was taken for lost. */
-  take(cookie: bigint): OpenEntry | "written-off" | undefined {
+  take(cookie: SockCookie): OpenEntry | "written-off" | undefined {
     const entry = this.#open.get(cookie);
     if (entry === undefined) return this.#writtenOff.delete(cookie) ? "written-off" : undefined;
     this.#open.delete(cookie);

@@ -14,7 +14,8 @@ import type { ConnectionRecord, Outcome } from "./record.ts";
 const at = Date.UTC(2026, 7, 20, 10, 0, 0, 123);
 
 function lineOf(record: ConnectionRecord, outcome: Outcome, format: AccessLogFormat = "text", alike = record): string {
-  return accessLine(record, outcome, { atMs: at, format, alike });
+  const { port } = record.source;
+  return accessLine({ alike, port, traceId: record.traceId }, outcome, { atMs: at, format });
 }
 
 test("a complete connection, in ztunnel's words", () => {

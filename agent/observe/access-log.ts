@@ -19,18 +19,20 @@ export type AccessLineOptions = {
   /** Wall clock. */
   readonly atMs: number;
   readonly format: AccessLogFormat;
-  /** The record that connections like it have in common (alike.ts): what is written of it is made once. */
-  readonly alike: ConnectionRecord;
 };
 
-export function accessLine(
-  record: ConnectionRecord,
-  outcome: Outcome,
-  { atMs, format, alike }: AccessLineOptions,
-): string {
+/** A connection in two parts: the record that those like it have in common (alike.ts), of which what is written is made once; and its own. */
+export type EndedConnection = {
+  readonly alike: ConnectionRecord;
+  /** The caller's. */
+  readonly port: number;
+  readonly traceId: string;
+};
+
+export function accessLine(ended: EndedConnection, outcome: Outcome, { atMs, format }: AccessLineOptions): string {
   const level = outcome.flag === "-" ? "info" : outcome.early ? "warn" : "error";
   const message = outcome.early ? "connection failed" : "connection complete";
-  return lineOf(level, message, fieldsOf(record, outcome, { format, alike }), { atMs, format });
+  return lineOf(level, message, fieldsOf(ended, outcome, format), { atMs, format });
 }
 
 /** @param fields as `written` gives them. */
@@ -161,8 +163,8 @@ function endFields({ source, destination, hbone, service, security }: Connection
   ];
 }
 
-/** Parts of a line that connections have alike, each with what parts it from the part before it. */
-type AlikeText = { readonly ends: string; readonly dialled: string; readonly verdict: string };
+/** Parts of a line that connections have alike: what comes before the caller's port, and the others with what parts them from the part before. */
+type AlikeText = { readonly caller: string; readonly ends: string; readonly dialled: string; readonly verdict: string };
 const alikeByFormat: Readonly<Record<AccessLogFormat, WeakMap<ConnectionRecord, AlikeText>>> = {
   text: new WeakMap(),
   json: new WeakMap(),
@@ -172,8 +174,10 @@ function alikeText(alike: ConnectionRecord, format: AccessLogFormat): AlikeText 
   const known = alikeByFormat[format].get(alike);
   if (known !== undefined) return known;
   const { direction, dialled } = alike;
+  const caller = written([["src.addr", bareEndpoint({ ...alike.source, port: 0 }), "bare"]], format);
   const made = {
-    ends: next([...endFields(alike), ["direction", direction]], format),
+    caller: caller.slice(0, caller.lastIndexOf(":") + 1),
+    ends: closing[format] + next([...endFields(alike), ["direction", direction]], format),
     dialled: next([dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"]], format),
     verdict: next(verdictFields(alike, alike.decision), format),
   };
@@ -204,35 +208,28 @@ function next(fields: readonly (LogField | false)[], format: AccessLogFormat): s
   return text === "" ? "" : between[format] + text;
 }
 
-function fieldsOf(
-  record: ConnectionRecord,
-  outcome: Outcome,
-  { format, alike }: Pick<AccessLineOptions, "format" | "alike">,
-): string {
-  const text = alikeText(alike, format);
+/** Behind a value. */
+const closing: Readonly<Record<AccessLogFormat, string>> = { text: "", json: '"' };
+
+function fieldsOf({ alike, port, traceId }: EndedConnection, outcome: Outcome, format: AccessLogFormat): string {
+  const { caller, ends, dialled, verdict } = alikeText(alike, format);
   // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
-  const { sentBytes: request, receivedBytes: response } = outcome;
-  const [bytesSent, bytesReceived] = record.reporter === "source" ? [request, response] : [response, request];
-  const fieldText = format === "json" ? jsonField : textField;
-  const part = between[format];
-  const failed = outcome.flag !== "-";
-  const decision = outcome.decision ?? record.decision;
+  const ours = alike.reporter === "source";
+  const sent = ours ? outcome.sentBytes : outcome.receivedBytes;
+  const received = ours ? outcome.receivedBytes : outcome.sentBytes;
+  const ms = Math.floor(outcome.durationUs / 1000);
+  const start =
+    format === "json"
+      ? `${caller}${port}${ends},"bytes_sent":${sent},"bytes_recv":${received},"duration":"${ms}ms"`
+      : `${caller}${port}${ends} bytes_sent=${sent} bytes_recv=${received} duration="${ms}ms"`;
+  const trace = traceId === "" ? "" : next([["trace_id", traceId]], format);
+  if (outcome.flag === "-" && outcome.decision === undefined) return start + dialled + verdict + trace;
+  const decision = outcome.decision ?? alike.decision;
   const reason = decision?.verdict === "deny" ? decision.reason : null;
-  return [
-    fieldText(["src.addr", bareEndpoint(record.source), "bare"]),
-    text.ends,
-    part,
-    fieldText(["bytes_sent", bytesSent, "bare"]),
-    part,
-    fieldText(["bytes_recv", bytesReceived, "bare"]),
-    part,
-    fieldText(["duration", `${Math.floor(outcome.durationUs / 1000)}ms`]),
-    failed ? part + fieldText(["error", errorText(outcome, reason)]) : "",
-    text.dialled,
-    failed ? part + fieldText(["response_flags", outcome.flag]) : "",
-    outcome.decision === undefined ? text.verdict : next(verdictFields(record, decision), format),
-    record.traceId === "" ? "" : part + fieldText(["trace_id", record.traceId]),
-  ].join("");
+  const failed = outcome.flag !== "-";
+  const error = failed ? next([["error", errorText(outcome, reason)]], format) : "";
+  const flags = failed ? next([["response_flags", outcome.flag]], format) : "";
+  return start + error + dialled + flags + next(verdictFields(alike, decision), format) + trace;
 }
 
 function partyFields(

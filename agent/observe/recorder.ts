@@ -88,8 +88,12 @@ export type RecorderOptions = {
   readonly now: () => number;
   /** Measures an open connection for an operator; absent: nothing measures. */
   readonly transport?: (connection: ConnectionHandle, record: ConnectionRecord) => Transport | null;
-  /** One access-log entry; called exactly once per connection, at its end. Its record is made when it is asked for. */
-  readonly log: (ended: Pick<OpenRecord, "record" | "alike">, outcome: Outcome, atMs: number) => void;
+  /** One access-log entry; called exactly once per connection, at its end. Its whole record is made when it is asked for. */
+  readonly log: (
+    ended: Pick<OpenRecord, "record" | "alike" | "port" | "traceId">,
+    outcome: Outcome,
+    atMs: number,
+  ) => void;
   /** The same of a request, at its end; absent: nobody writes them. */
   readonly logRequest?: (record: RequestRecord) => void;
 };
@@ -167,6 +171,15 @@ export class OpenRecord implements Listed<OpenRecord> {
   /** The record without the caller's port and the trace: connections that are alike have the same object. */
   get alike(): ConnectionRecord {
     return this.#alike;
+  }
+
+  /** The caller's. */
+  get port(): number {
+    return this.#port;
+  }
+
+  get traceId(): string {
+    return this.#traceId;
   }
 
   /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */

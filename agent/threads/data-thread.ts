@@ -67,7 +67,7 @@ const recorder = new Recorder({
     engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
   log: (ended, outcome, atMs) => {
     if (options.accessLog === "off") return;
-    lines.add(accessLine(ended.record, outcome, { atMs, format: options.accessLog, alike: ended.alike }));
+    lines.add(accessLine(ended, outcome, { atMs, format: options.accessLog }));
   },
   logRequest: (record) => {
     if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;

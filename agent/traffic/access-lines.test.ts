@@ -157,7 +157,11 @@ for (const { name, run, head, ztunnel } of kinds) {
     const bench = new Bench().serve();
     run(bench);
     const { record, outcome } = bench.last();
-    const [, level, scope, message, body = ""] = accessLine(record, outcome, { atMs: 0, format: "text", alike: record })
+    const [, level, scope, message, body = ""] = accessLine(
+      { alike: record, port: record.source.port, traceId: record.traceId },
+      outcome,
+      { atMs: 0, format: "text" },
+    )
       .trimEnd()
       .split("\t");
     assert.deepEqual([`${level} ${message}`, scope], [head, "access"]);
