@@ -167,6 +167,23 @@ test("a path in other escapes: a DENY takes it, an ALLOW asks for the path as it
   }
 });
 
+test("a list that is sent as several fields: a DENY of the list takes it, whatever space its commas have, and of Cookie its semicolons", () => {
+  const of = (name: string, value: string): Rule =>
+    rule({ when: [condition(`request.headers[${name}]`, { http: true, strings: [text(value)] })] });
+  const cases: readonly (readonly [string, string, readonly string[], string])[] = [
+    ["x-team", "red, blue", ["red", "blue"], "D"],
+    ["x-team", "red,blue", ["red", "blue"], "AD"],
+    ["x-team", "red, b*", ["red", "blue"], "D"],
+    ["x-team", "*, blue", ["red", "blue"], "D"],
+    ["x-team", "red; blue", ["red", "blue"], ""],
+    ["x-team", "red, blue", ["blue", "red"], ""],
+    ["cookie", "a=1; b=2", ["a=1", "b=2"], "D"],
+    ["cookie", "a=1; b=2", ["a=1; b=2"], "AD"],
+  ];
+  for (const [name, value, sent, wanted] of cases)
+    assert.equal(matching(of(name, value), request({ headers: { [name]: sent } })), wanted, `${value} ${sent}`);
+});
+
 test("a name with another sign: a DENY takes it, an ALLOW asks for the name itself and for nothing else beside it", () => {
   const of = (fields: Parameters<typeof condition>[1]): Rule =>
     rule({

@@ -141,7 +141,7 @@ export function headerCheck(
   { values, options }: { readonly values: readonly StringMatch[]; readonly options: RequestCheckOptions },
 ): RuleCheck {
   const isAny = isWide(options);
-  const test = anyOf(isAny ? values.flatMap(sentForms) : values.map(sentInUtf8));
+  const test = anyOf(isAny ? values.flatMap((match) => sentForms(name, match)) : values.map(sentInUtf8));
   const asksPresence = values.some(({ kind }) => kind === "presence");
   const testHost = isAny && name === "host" ? hostTest(values) : () => false;
   return requestCheck(field, values, options, {

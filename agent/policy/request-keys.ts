@@ -54,7 +54,7 @@ function headerKeys(conditions: readonly Condition[], keyOf: HeaderKeyOf): reado
     const name = headerOf(condition);
     // A host is compared in several spellings (`headerCheck`).
     if (name === undefined || name === "host" || condition.strings.length === 0) continue;
-    const keys = condition.strings.flatMap(sentForms).map((match) => keyOf(name, match));
+    const keys = condition.strings.flatMap((match) => sentForms(name, match)).map((match) => keyOf(name, match));
     if (keys.every((key) => key !== null)) return [...new Set(keys)];
   }
   return null;

@@ -75,7 +75,7 @@ const templates = [
   "/a/{*}/",
 ];
 const badTemplates = ["/{x}", "/a/{x}", "/a{*}", "/{**}/{*}", "{*}"];
-const headerNames = ["x-role", "x-role", "X-Role", "x-tenant", "x_role", "x.tenant"];
+const headerNames = ["x-role", "x-role", "X-Role", "x-tenant", "x_role", "x.tenant", "cookie"];
 /** Of a request, each character a byte: as rules have them, in Latin-1 and in UTF-8. */
 const headerValues = [
   "admin",
@@ -90,7 +90,7 @@ const headerValues = [
   "\u00c3\u00a9",
   "\u00e2\u0082\u00ac",
 ];
-const ruleValues = [...headerValues, "\u20ac"];
+const ruleValues = [...headerValues, "\u20ac", "a, b", "a; b"];
 
 export function randomRequest(dice: Dice): OracleRequest {
   const target = dice.chance(75)

@@ -101,12 +101,20 @@ export function headerHolds(condition: Condition, isAllow: boolean, request: Ora
   const alike = valuesOf((text) => text.toLowerCase().replace(/[^a-z0-9]/g, "?"));
   const utf8 = (list: readonly StringMatch[]): readonly StringMatch[] =>
     list.map((match) => (match.kind === "presence" ? match : { ...match, value: bytesOf(match.value) }));
+  // As the fields of a list are joined here, without space around its commas; of Cookie a semicolon parts them, too.
+  const pressed = (list: readonly StringMatch[]): readonly StringMatch[] =>
+    list.map((match) =>
+      match.kind === "presence"
+        ? match
+        : { ...match, value: match.value.replace(name.toLowerCase() === "cookie" ? / *[,;] */g : / *, */g, ",") },
+    );
   const any = (list: readonly StringMatch[], text: string): boolean => list.some((match) => textMatches(match, text));
   const generously = (list: readonly StringMatch[]): boolean =>
     alike.length > 0 &&
     (list.some(({ kind }) => kind === "presence") ||
       [...alike, alike.join(","), ...(values.length > 0 ? [values.join(",")] : [])].some(
-        (text) => any(list, text) || any(utf8(list), text),
+        (text) =>
+          any(list, text) || any(utf8(list), text) || any(pressed(list), text) || any(pressed(utf8(list)), text),
       ));
   const all = (list: readonly StringMatch[], texts: readonly string[]): boolean =>
     any(utf8(list), texts.join(",")) || texts.every((text) => any(utf8(list), text));
