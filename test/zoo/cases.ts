@@ -48,7 +48,7 @@ export function casesFor(client: Pod, host: string, other: string): readonly Cas
     "redis-cli": [`redis-cli -h ${host} SET zoo 1 && redis-cli -h ${host} GET zoo`, same],
     "redis replica": [
       `redis-server --port 7480 --save "" --dir /tmp --replicaof ${host} 6379 > /dev/null & pid=$!
-       for i in $(seq 40); do redis-cli -p 7480 INFO replication 2> /dev/null | grep -q master_link_status:up && break; sleep 0.2; done
+       for i in $(seq 150); do redis-cli -p 7480 INFO replication 2> /dev/null | grep -q master_link_status:up && break; sleep 0.2; done
        redis-cli -p 7480 INFO replication | grep -o 'master_link_status:[a-z]*'; kill $pid; wait $pid 2> /dev/null; true`,
       same,
     ],
@@ -80,7 +80,8 @@ backend tcp
   mode tcp
   server closed ${url}:${CLOSED} check inter 200ms fall 2 rise 1
 CFG
-       haproxy -f /tmp/zoo-$$.cfg > /dev/null 2>&1 & pid=$!; sleep 3
+       haproxy -f /tmp/zoo-$$.cfg > /dev/null 2>&1 & pid=$!
+       for i in $(seq 150); do [ -S /tmp/zoo-$$.sock ] && break; sleep 0.2; done; sleep 3
        echo show stat | socat - /tmp/zoo-$$.sock | cut -d, -f1,2,18 | grep -E '(open|closed),' ; kill $pid; wait $pid 2> /dev/null; rm -f /tmp/zoo-$$.*; true`,
       late("closed-port"),
     ],
@@ -88,7 +89,7 @@ CFG
       `d=$(mktemp -d); printf 'daemon off; pid %s/p; error_log stderr; events {} http { access_log off; client_body_temp_path %s/1;
        proxy_temp_path %s/2; fastcgi_temp_path %s/3; uwsgi_temp_path %s/4; scgi_temp_path %s/5;
        server { listen 127.0.0.1:7490; location / { proxy_pass http://${url}:8080; } } }' $d $d $d $d $d $d > $d/c
-       nginx -c $d/c -e /dev/null 2> /dev/null & pid=$!; sleep 1; curl -sS -m 8 http://127.0.0.1:7490/; kill $pid; wait $pid 2> /dev/null; rm -r $d`,
+       nginx -c $d/c -e /dev/null 2> /dev/null & pid=$!; for i in $(seq 150); do nc -z 127.0.0.1 7490 && break; sleep 0.2; done; curl -sS -m 8 http://127.0.0.1:7490/; kill $pid; wait $pid 2> /dev/null; rm -r $d`,
       same,
     ],
     java: [`java -XX:TieredStopAtLevel=1 ${program("Probe.java")} http://${url}:8080/`, same],
