@@ -46,6 +46,36 @@ test("metrics on both paths, made once for scrapes that come together", async (t
   assert.ok(made <= 1 + Math.floor((performance.now() - began) / 500), `made ${made} times`);
 });
 
+test("callers that read slowly hold few copies of the page, however often they ask", async (t) => {
+  const PAGE = 8_000_000;
+  let [made, nowMs] = [0, 0];
+  const text = async (): Promise<string> => `${made++}`.padEnd(PAGE, `${made} `);
+  const server = await startMetricsServer(here, { contentType: "text/plain", text }, noWarning, () => nowMs);
+  t.after(() => server.close());
+  const readers: Socket[] = [];
+  t.after(() => readers.forEach((socket) => void socket.destroy()));
+  /** One more, which reads the first bytes of its reply and no others. */
+  const begin = async (): Promise<void> => {
+    const socket = connect(server.port, "127.0.0.1");
+    readers.push(socket.on("error", () => undefined));
+    socket.write("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+    await once(socket, "data");
+    socket.pause();
+    nowMs += 510;
+  };
+  await begin();
+  const before = process.memoryUsage().rss;
+  for (let at = 0; at < 40; at += 1) await begin();
+  // Twenty seconds of the server's clock: two pages at once, then each five seconds another.
+  assert.ok(made <= 7, `${made} pages`);
+  const grown = (process.memoryUsage().rss - before) / PAGE;
+  assert.ok(grown < 30, `${grown} pages' bytes`);
+  // With them gone, others have pages of their time again.
+  for (const socket of readers) socket.destroy();
+  for (const seen = made; made < seen + 2; nowMs += 510)
+    await (await fetch(`http://127.0.0.1:${server.port}/metrics`)).arrayBuffer();
+});
+
 test("GET only, no other path, and a page that fails is a 500 that is noted", async (t) => {
   const warned: string[] = [];
   const page = { contentType: "text/plain", text: () => Promise.reject(new Error("no")) };

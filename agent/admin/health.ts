@@ -2,6 +2,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { LatestCallers } from "./latest-callers.ts";
+import { SharedPage } from "./shared-page.ts";
 
 /** What must be done before the agent is ready. A task may come undone. */
 export class Readiness {
@@ -24,7 +25,13 @@ export class Readiness {
   }
 }
 
-export type PlainReply = { readonly status: number; readonly type: string; readonly text: string };
+export type PlainReply = {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string | Buffer;
+  /** Called once, when the caller has the reply or has gone. */
+  readonly done?: () => void;
+};
 export type PlainServer = { readonly port: number; readonly close: () => Promise<void> };
 export type Warn = (message: string, fields: Readonly<Record<string, unknown>>) => void;
 export type ListenAt = { readonly host: string; readonly port: number };
@@ -47,21 +54,24 @@ export type MetricsPage = { readonly contentType: string; readonly text: () => P
 
 /** Connections at once. */
 const MOST_CALLERS = 64;
-/** A page is made at most this often, however many ask. */
-const pageMs = 500;
+/** For a caller to take its reply. */
+const REPLY_MS = 10_000;
 /** A page that grew past this is refused: a scrape must not eat the heap. */
 const maxPageBytes = 32 * 1024 * 1024;
 
-/** GET /metrics and /stats/prometheus. Scrapes that come together share one page. */
-export function startMetricsServer(at: ListenAt, page: MetricsPage, warn: Warn): Promise<PlainServer> {
-  let last: { readonly atMs: number; readonly text: Promise<string> } | undefined;
+/** GET /metrics and /stats/prometheus. Scrapes that come together share one page. @param now milliseconds that only grow */
+export function startMetricsServer(
+  at: ListenAt,
+  page: MetricsPage,
+  warn: Warn,
+  now = (): number => performance.now(),
+): Promise<PlainServer> {
+  const shared = new SharedPage(() => page.text(), now);
   const scrape = async (): Promise<PlainReply> => {
-    if (last === undefined || performance.now() - last.atMs >= pageMs) {
-      last = { atMs: performance.now(), text: page.text() };
-    }
-    const text = await last.text;
-    if (text.length > maxPageBytes) return { status: 500, type: plain, text: "the page is too large\n" };
-    return { status: 200, type: page.contentType, text };
+    const { bytes, done } = await shared.take();
+    if (bytes.length <= maxPageBytes) return { status: 200, type: page.contentType, text: bytes, done };
+    done();
+    return { status: 500, type: plain, text: "the page is too large\n" };
   };
   return startPlainServer(at, warn, { "/metrics": scrape, "/stats/prometheus": scrape });
 }
@@ -82,6 +92,16 @@ async function startPlainServer(
     },
     (request, response) => {
       const send = (reply: PlainReply, more: Readonly<Record<string, string>> = {}): void => {
+        // The caller has gone while the reply was made.
+        if (response.destroyed) {
+          reply.done?.();
+          return;
+        }
+        const late = setTimeout(() => response.destroy(), REPLY_MS).unref();
+        response.once("close", () => {
+          clearTimeout(late);
+          reply.done?.();
+        });
         response.writeHead(reply.status, { "content-type": reply.type, "cache-control": "no-store", ...more });
         response.end(reply.text);
       };
