@@ -3,17 +3,17 @@
 // change of the mesh that concerns no pod of this node costs a look.
 import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMapClass } from "../engine/native-maps.ts";
-import { getOrAdd } from "../mesh/selector-index.ts";
-import type { Service } from "../mesh/service.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
-import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type Backend, type Pair, PairVerdicts, VipBackends, type VipEntry } from "./pair-maps.ts";
-import { type LocalPod, type PortVerdict, pairVerdicts, podVips } from "./pair-verdicts.ts";
+import { type Pair, PairVerdicts, VipBackends } from "./pair-maps.ts";
+import type { LocalPod, PortVerdict } from "./pair-verdicts.ts";
 import { PodSurroundings } from "./pod-surroundings.ts";
 import { closeGroup, type TableRules, type TableWriter, tableChange, writeChange } from "./table-change.ts";
+import { VerdictCache } from "./verdict-cache.ts";
+import { VipTable } from "./vip-table.ts";
 
 export type PairTablesOptions = {
   readonly mesh: Snapshot;
@@ -24,14 +24,13 @@ export type PairTablesOptions = {
   readonly log: Logger;
 };
 
-type PairMaps = { readonly pairs: PairVerdicts; readonly vips: VipBackends; readonly close: () => void };
+type PairMaps = { readonly pairs: PairVerdicts; readonly vips: VipTable; readonly close: () => void };
 type PairRow = { readonly pair: Pair; readonly verdicts: readonly PortVerdict[] };
 
 const RETRY_MS = 1_000;
 const nothing: readonly PortVerdict[] = [];
 const ended: readonly PortVerdict[] = [{ port: 0, verdict: "end" }];
 const keyOf = ({ sourceIdx, destinationIdx }: Pair): string => `${sourceIdx} ${destinationIdx}`;
-const vipKey = ({ podIdx, vip, port }: VipEntry): string => `${podIdx} ${vip} ${port}`;
 const weakness = { end: 0, stay: 1, join: 2 } as const;
 /** Of the rows of one pair. A miss means that the agent takes the connection. */
 const rules: TableRules<PortVerdict> = {
@@ -47,7 +46,6 @@ export class PairTables {
   #here: ReadonlySet<number> = new Set();
   #surroundings: PodSurroundings | null = null;
   #written = new Map<string, PairRow>();
-  #writtenVips = new Map<string, { readonly entry: VipEntry; readonly text: string }>();
   /** Pods that may have connections which are to be ended. */
   readonly #due = new Set<number>();
   /** By index: the identity under which the pod's connections were joined. */
@@ -76,7 +74,12 @@ export class PairTables {
     const { NativeMap } = this.#options;
     this.#open?.close();
     const natives = [new NativeMap(maps.pair_verdict), new NativeMap(maps.vip_backends)] as const;
-    const [pairs, vips] = [new PairVerdicts(natives[0]), new VipBackends(natives[1])];
+    const pairs = new PairVerdicts(natives[0]);
+    const vips = new VipTable(new VipBackends(natives[1]), {
+      world: this.#options,
+      joins: (pair, port) => this.#joins(pair, port),
+      full: () => this.#noteFull("vip_backends"),
+    });
     const close = (): void => {
       for (const map of natives) map.close();
     };
@@ -86,20 +89,18 @@ export class PairTables {
       const verdicts = this.#written.get(keyOf(entry))?.verdicts ?? nothing;
       this.#written.set(keyOf(entry), { pair: entry, verdicts: [...verdicts, entry] });
     }
-    // The backends in them are not read: each entry is written again.
-    this.#writtenVips = new Map(vips.keys().map((entry) => [vipKey(entry), { entry, text: "" }]));
     this.#surroundings = null;
     this.#here = new Set();
   }
 
   /** After the store applied `change`. */
   changed(change: MeshChange, pods: readonly LocalPod[]): void {
-    if (!this.#isOf(pods) || this.#surroundings?.touchedBy(change) !== false) this.set(pods);
+    if (!this.#isOf(pods) || this.#surroundings?.touchedBy(change) !== false) this.#update(pods, change);
   }
 
   /** Pods may have come or gone. */
   setPods(pods: readonly LocalPod[]): void {
-    if (!this.#isOf(pods)) this.set(pods);
+    if (!this.#isOf(pods)) this.#update(pods, null);
   }
 
   /** Are the tables written for exactly these pods? */
@@ -114,17 +115,41 @@ export class PairTables {
 
   /** Writes everything anew, for the captured pods of this node and the mesh as it is now. */
   set(pods: readonly LocalPod[]): void {
-    const open = this.#open;
-    if (open === null) return;
+    if (this.#open === null) return;
+    this.#writeAll(this.#take(pods), this.#open);
+    void this.#sever();
+  }
+
+  /**
+   * Writes what may be another after `change`, or, with null, since the pods were others. Everything, where a Service is another or a pod has
+   * left, where the tables are full, and where the connections of a former identity are being ended.
+   */
+  #update(pods: readonly LocalPod[], change: MeshChange | null): void {
+    if (this.#open === null) return;
+    const [before, known] = [this.#pods, this.#here];
+    const isKnown = this.#surroundings !== null && !this.#full && (change?.services.size ?? 0) === 0;
+    const surroundings = this.#take(pods);
+    if (!isKnown || this.#changing.size > 0 || !known.isSubsetOf(this.#here)) this.#writeAll(surroundings, this.#open);
+    else this.#writeSome(before, change, surroundings, this.#open);
+    void this.#sever();
+  }
+
+  #take(pods: readonly LocalPod[]): PodSurroundings {
     const known = this.#here;
     this.#pods = pods;
     this.#here = new Set(pods.map(({ podIdx }) => podIdx));
     for (const podIdx of this.#here) if (!known.has(podIdx)) this.#due.add(podIdx);
-    this.#surroundings = new PodSurroundings(pods, this.#options.mesh);
     this.#noteIdentities(pods);
+    this.#surroundings = new PodSurroundings(pods, this.#options.mesh);
+    return this.#surroundings;
+  }
+
+  #writeAll({ services }: PodSurroundings, open: PairMaps): void {
+    const pods = this.#pods;
+    this.#verdicts.keepOnly(this.#here);
     const wanted = new Set<string>();
     for (const destination of pods) {
-      const ask = this.#verdicts.towards(destination, this.#options);
+      const { ask } = this.#verdicts.towards(destination, this.#options);
       for (const source of pods) {
         if (source === destination) continue;
         const pair = { sourceIdx: source.podIdx, destinationIdx: destination.podIdx };
@@ -133,9 +158,31 @@ export class PairTables {
       }
     }
     for (const [key, { pair }] of this.#written) if (!wanted.has(key)) this.#write(pair, nothing, open);
-    if (this.#here.size !== known.size || !this.#here.isSubsetOf(known)) this.#verdicts.keepOnly(this.#here);
-    this.#setVips(pods, open, this.#surroundings.services);
-    void this.#sever();
+    open.vips.writeAll(pods, services);
+  }
+
+  #writeSome(
+    before: readonly LocalPod[],
+    change: MeshChange | null,
+    { services }: PodSurroundings,
+    open: PairMaps,
+  ): void {
+    const { mesh } = this.#options;
+    const [pods, was] = [this.#pods, new Map(before.map(({ podIdx, workload }) => [podIdx, workload]))];
+    const moved = new Set(pods.filter(({ podIdx, workload }) => was.get(podIdx) !== workload));
+    /** Services of which the rows of any pod may be others, and not those of moved pods alone. */
+    const touched = new Set([...(change?.endpointsOf ?? []), ...(change?.routedServices ?? [])]);
+    for (const destination of pods) {
+      const { isAsBefore, ask } = this.#verdicts.towards(destination, this.#options);
+      let isAnother = false;
+      for (const source of isAsBefore ? moved : pods) {
+        if (source === destination) continue;
+        const pair = { sourceIdx: source.podIdx, destinationIdx: destination.podIdx };
+        if (this.#write(pair, ask(source), open) && !moved.has(source)) isAnother = true;
+      }
+      if (isAnother) for (const service of mesh.servicesOf(destination.workload)) touched.add(fullName(service));
+    }
+    open.vips.write(pods, services, { pods: moved, services: touched });
   }
 
   /** Writes nothing from here on, unless the maps are opened again. */
@@ -161,10 +208,11 @@ export class PairTables {
     }
   }
 
-  #write(pair: Pair, verdicts: readonly PortVerdict[], { pairs }: PairMaps): void {
+  /** Whether any row of the pair is another now. */
+  #write(pair: Pair, verdicts: readonly PortVerdict[], { pairs }: PairMaps): boolean {
     const key = keyOf(pair);
     const before = this.#written.get(key)?.verdicts ?? nothing;
-    if (before === verdicts) return;
+    if (before === verdicts) return false;
     const change = tableChange(before, verdicts, rules);
     const writer = writerOf(pair, pairs);
     const fitted = writeChange(change, writer);
@@ -176,41 +224,11 @@ export class PairTables {
     } else if (verdicts.length > 0) this.#written.set(key, { pair, verdicts });
     else this.#written.delete(key);
     const isEnded = verdicts.length === 0 || change.put.some(({ verdict }) => verdict === "end");
-    if (fitted && (before.length === 0 || !isEnded)) return;
+    const isAnother = !fitted || change.put.length + change.remove.length > 0;
+    if (fitted && (before.length === 0 || !isEnded)) return isAnother;
     // A connection ends in both namespaces: the reset of the one is not relied upon in the other.
     for (const podIdx of [pair.sourceIdx, pair.destinationIdx]) if (this.#here.has(podIdx)) this.#due.add(podIdx);
-  }
-
-  #setVips(pods: readonly LocalPod[], { vips }: PairMaps, services: readonly Service[]): void {
-    const wanted = new Set<string>();
-    const idxOf = new Map(pods.map(({ podIdx, workload }) => [workload.uid, podIdx]));
-    for (const { podIdx, workload } of pods) {
-      const joins = (destination: Workload, port: number): boolean =>
-        this.#joins({ sourceIdx: podIdx, destinationIdx: idxOf.get(destination.uid) ?? -1 }, port);
-      for (const { vip, port, backends } of podVips(workload, this.#options, joins, services)) {
-        const entry = { podIdx, vip, port };
-        wanted.add(vipKey(entry));
-        this.#writeVip(entry, backends, vips);
-      }
-    }
-    for (const [key, { entry }] of this.#writtenVips) {
-      if (wanted.has(key)) continue;
-      vips.delete(entry);
-      this.#writtenVips.delete(key);
-    }
-  }
-
-  #writeVip(entry: VipEntry, backends: readonly Backend[], vips: VipBackends): void {
-    const key = vipKey(entry);
-    const text = JSON.stringify(backends);
-    if (this.#writtenVips.get(key)?.text === text) return;
-    if (vips.put(entry, backends)) this.#writtenVips.set(key, { entry, text });
-    // An older list must not stay in the table; without a list the agent chooses.
-    else {
-      vips.delete(entry);
-      this.#writtenVips.delete(key);
-      this.#noteFull("vip_backends");
-    }
+    return isAnother;
   }
 
   #joins(pair: Pair, port: number): boolean {
@@ -273,64 +291,6 @@ export class PairTables {
     this.#options.log.warn("a kernel table is full: the agent takes what did not fit", { map });
   }
 }
-
-/** `ground`: all that the verdicts depend on, the destination among it, but for the source. */
-type KnownVerdicts = {
-  readonly source: Workload;
-  readonly ground: readonly unknown[];
-  readonly verdicts: readonly PortVerdict[];
-};
-
-/**
- * The verdicts on each pair, as long as all that they depend on is the same. By index instead of by weak reference to a workload: what an
- * old WeakMap holds of a young object gets old with it, so each change left its verdicts and workloads for the next marking of the heap.
- */
-class VerdictCache {
-  /** By destination, then by source. */
-  readonly #known = new Map<number, Map<number, KnownVerdicts>>();
-
-  /** Asks about connections to `destination`, as the mesh is now. */
-  towards(
-    { podIdx, workload: destination }: LocalPod,
-    world: Pick<PairTablesOptions, "mesh" | "judge">,
-  ): (source: LocalPod) => readonly PortVerdict[] {
-    const { mesh } = world;
-    const general: unknown[] = [
-      destination,
-      ...mesh.authorizationPoliciesFor(destination),
-      null,
-      ...mesh.peerAuthenticationsFor(destination),
-      null,
-      ...mesh.limitPoliciesFor(destination),
-      null,
-      ...destination.addresses.map((address) => mesh.workloadAt(address)),
-    ];
-    /** By namespace of the source: of several Services with an address, its own namespace's comes first. */
-    const grounds = new Map<string, readonly unknown[]>();
-    const bySource = getOrAdd(this.#known, podIdx, () => new Map<number, KnownVerdicts>());
-    return ({ podIdx: sourceIdx, workload: source }) => {
-      const ground = getOrAdd(grounds, source.namespace, () =>
-        general.concat(destination.addresses.map((address) => mesh.serviceAt(address, source.namespace))),
-      );
-      const known = bySource.get(sourceIdx);
-      if (known?.source === source && same(known.ground, ground)) return known.verdicts;
-      const verdicts = pairVerdicts(source, destination, world);
-      bySource.set(sourceIdx, { source, ground, verdicts });
-      return verdicts;
-    };
-  }
-
-  /** Forgets the pods of which there are verdicts, and that are not among these. */
-  keepOnly(here: ReadonlySet<number>): void {
-    for (const [destinationIdx, bySource] of this.#known) {
-      if (!here.has(destinationIdx)) this.#known.delete(destinationIdx);
-      else for (const sourceIdx of bySource.keys()) if (!here.has(sourceIdx)) bySource.delete(sourceIdx);
-    }
-  }
-}
-
-const same = (one: readonly unknown[], other: readonly unknown[]): boolean =>
-  one.length === other.length && one.every((value, index) => value === other[index]);
 
 function writerOf(pair: Pair, pairs: PairVerdicts): TableWriter<PortVerdict> {
   return {
