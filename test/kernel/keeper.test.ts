@@ -38,6 +38,7 @@ import {
   podsCgroup,
   ref,
   removeCgroups,
+  said,
   scratch,
   startPause,
   uid,
@@ -328,6 +329,12 @@ describe("the keeper", { concurrency: 1 }, () => {
     await agent.client.release(ref(again.podIdx));
     assert.deepEqual([links(), await captured()], [[], 0]);
     await end(pause);
+  });
+
+  test("it warns of an agent that is nobody, as other programs are", async () => {
+    const nowhere = { ...config, agentUid: 65_534, directory: "/proc/no-directory" };
+    await assert.rejects(runKeeper(nowhere, { log, signal: AbortSignal.abort(), removeOnExit: false }));
+    assert.ok(said.some((line) => line.startsWith("warn spec.agentUid is nobody's")));
   });
 
   test("a directory in which another may write is no place for its socket", async () => {
