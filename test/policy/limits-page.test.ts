@@ -23,7 +23,7 @@ const place = loadConfig(pathOf("examples/two-nodes.yaml"), {}).agent.settings;
 /** `METHOD TARGET [from ACCOUNT] [with NAME=VALUE …] → OUTCOME` */
 const line = /^([A-Z]+) (\S+)(?: from (\S+))?(?: with (\S+=\S+(?: \S+=\S+)*))? → (.+)$/;
 
-test("the page has examples", () => assert.equal(examples.length, 3));
+test("the page has examples", () => assert.equal(examples.length, 4));
 
 for (const [index, { spec, lines }] of examples.entries())
   test(`docs/limits.md, example ${index + 1}`, () => {
