@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { LabelledCounts } from "./labelled-counts.ts";
 import { loopDelay, loopDelayMetric } from "./loop-delay.ts";
 import { type MetricFamily, metric, single } from "./metric.ts";
@@ -101,3 +102,25 @@ export function mistakes(): readonly unknown[] {
     { ...size, type: "gauge" } satisfies MetricFamily,
   ];
 }
+
+test("whatever a label's value holds, the page has that value, and no line or label more", async () => {
+  const nasty = fc.constantFrom("\\", '"', "\n", '"} 1\nforged 1\n', '",of="', "\\n", "\r\n", "\u2028", "{", "# TYPE");
+  const values = fc.uniqueArray(
+    fc.array(fc.oneof(nasty, fc.string({ unit: "binary", maxLength: 4 }))).map((parts) => parts.join("")),
+    { minLength: 1, maxLength: 5 },
+  );
+  // The exposition format: within quotes \\, \" and \n are escapes, and a line ends with a line feed alone.
+  const unescaped = (text: string): string => text.replace(/\\(.)/gs, (_, sign) => (sign === "n" ? "\n" : sign));
+  await fc.assert(
+    fc.asyncProperty(values, async (written) => {
+      const samples = written.map((of, value) => ({ labels: { of }, value }));
+      const lines = (await new Metrics([() => [metric(size, samples)]]).text()).trimEnd().split("\n").slice(2);
+      const read = lines.map((line) => /^a_bytes\{of="((?:[^"\\\n]|\\["\\n])*)"\} (\d+)$/s.exec(line)?.slice(1));
+      assert.deepEqual(
+        read.map((found) => [unescaped(found?.[0] ?? "none"), Number(found?.[1])]),
+        written.map((of, value) => [of, value]),
+      );
+    }),
+    { numRuns: 300 },
+  );
+});
