@@ -13,6 +13,7 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -332,8 +333,11 @@ describe("the keeper", { concurrency: 1 }, () => {
   });
 
   test("it warns of an agent that is nobody, as other programs are", async () => {
-    const nowhere = { ...config, agentUid: 65_534, directory: "/proc/no-directory" };
-    await assert.rejects(runKeeper(nowhere, { log, signal: AbortSignal.abort(), removeOnExit: false }));
+    // It ends there: a file is no directory.
+    const nowhere = { ...config, agentUid: 65_534, directory: join(scratch, "a-file") };
+    writeFileSync(nowhere.directory, "");
+    await assert.rejects(runKeeper(nowhere, { log, signal: AbortSignal.abort(), removeOnExit: false }), /EEXIST/);
+    rmSync(nowhere.directory);
     assert.ok(said.some((line) => line.startsWith("warn spec.agentUid is nobody's")));
   });
 
