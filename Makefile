@@ -82,10 +82,10 @@ vm: build
 	$(Q)node test/vm/run.ts
 
 # Replacements of agents on a busy machine (test/journey/replacement.test.ts), bad days of a node (test/journey/bad-days.test.ts), a label that
-# comes and goes (test/journey/toggles.test.ts), an API server that is away (test/journey/cluster-source.test.ts), the models with ten times the steps, a million POSTs (test/loopback/engine-origins-once.test.ts) and peers of other makes with the large counts, by hand.
+# comes and goes (test/journey/toggles.test.ts), an API server that is away (test/journey/cluster-source.test.ts), the models with ten times the steps, a million POSTs (test/loopback/engine-origins-once.test.ts, engine-http2-once.test.ts) and peers of other makes with the large counts, by hand.
 soak: build
 	$(Q)ORLOP_SOAK=1 node --test --test-concurrency=1 --test-timeout=3600000 test/journey/replacement.test.ts test/journey/bad-days.test.ts \
-	  test/journey/toggles.test.ts test/journey/cluster-source.test.ts test/loopback/engine-origins-once.test.ts \
+	  test/journey/toggles.test.ts test/journey/cluster-source.test.ts test/loopback/engine-origins-once.test.ts test/loopback/engine-http2-once.test.ts \
 	  agent/control/accepted-objects.test.ts
 	$(Q)ORLOP_MODEL_SEED=random ORLOP_MODEL_ROUNDS=10 node --test --test-concurrency=1 --test-timeout=18000000 test/model/*.test.ts
 	$(Q)node test/peers/run.ts --soak $(PEERS)
