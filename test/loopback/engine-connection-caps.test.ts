@@ -168,7 +168,8 @@ test("a request that finds no connection in time is answered 503 and counted, an
     server.close();
   });
   const { address, port: at } = server.address() as net.AddressInfo;
-  const pool = { connectMs: 200, idleMs: 0, mostRequests: 0 };
+  // Long enough for the first to have its connection.
+  const pool = { connectMs: 1_000, idleMs: 0, mostRequests: 0 };
   const capped = { ...policy, maxConnections: 1, pool };
   const made = await sharingNode(t, 2, { endpoints: [{ address, port: at }], policy: capped });
   const agent = new http.Agent({ keepAlive: true });

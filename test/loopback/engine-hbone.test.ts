@@ -73,7 +73,7 @@ for (const size of [0, 1, 16_383, 16_384, 16_385, 65_536, 1_048_577]) {
   });
 }
 
-test("1 GiB both ways at once, checksummed", async () => {
+test("1 GiB both ways at once, checksummed", { timeout: 600_000 }, async () => {
   const block = randomBytes(1 << 20);
   const count = 1024;
   const send = async (socket: import("node:net").Socket): Promise<string> => {
