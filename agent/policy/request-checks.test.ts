@@ -56,6 +56,18 @@ test("a method has a case; a DENY takes the lower case, too", () => {
   }
 });
 
+test("a rule of a method in lower case: a DENY means the method that clients send, an ALLOW matches it as it is written", () => {
+  const is = rule({ operations: [operation({ methods: [text("post"), text("d*")] })] });
+  for (const [method, wanted] of [
+    ["POST", "D"],
+    ["post", "AD"],
+    ["DELETE", "D"],
+    ["delete", "AD"],
+    ["GET", ""],
+  ] as const)
+    assert.equal(matching(is, request({ method })), wanted, method);
+});
+
 test("a host matches without case, trailing dot and port, or with its port", () => {
   const of = rule({
     operations: [operation({ hosts: [text("API.shop"), text("*.Example"), text("db:*")] })],

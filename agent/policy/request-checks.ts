@@ -61,14 +61,19 @@ function requestCheck(
   };
 }
 
-/** Methods have a case (RFC 9110 section 9.1), but some applications read them without: a DENY of POST takes `post`, too. */
+/**
+ * Methods have a case (RFC 9110 section 9.1), but some applications read them without: a DENY of POST takes `post`, too. A rule of `post`
+ * means POST; in an ALLOW it matches nothing that clients send.
+ */
 export function methodCheck(field: string, methods: readonly StringMatch[], options: RequestCheckOptions): RuleCheck {
-  const test = anyOf(methods);
-  const match: RequestMatch = isWide(options)
-    ? ({ method }) => test(method) || test(method.toUpperCase())
-    : ({ method }) => test(method);
+  const isAny = isWide(options);
+  const test = anyOf(isAny ? methods.map(inUpperCase) : methods);
+  const match: RequestMatch = isAny ? ({ method }) => test(method.toUpperCase()) : ({ method }) => test(method);
   return requestCheck(field, methods, options, { match, got: ({ method }) => shown(method) });
 }
+
+const inUpperCase = (match: StringMatch): StringMatch =>
+  match.kind === "presence" ? match : { kind: match.kind, value: match.value.toUpperCase() };
 
 /** A host matches by its name, or by `name:port` where the caller wrote a port. */
 export function hostCheck(field: string, hosts: readonly StringMatch[], options: RequestCheckOptions): RuleCheck {

@@ -59,8 +59,10 @@ function fieldMatches(
   generous: boolean,
 ): "yes" | "no" | "unclear" {
   if (list === "methods") {
-    const spelled = generous ? [method, method.toUpperCase()] : [method];
-    return spelled.some((text) => values.some((match) => textMatches(match, text))) ? "yes" : "no";
+    const spelled = (text: string): string => (generous ? text.toUpperCase() : text);
+    const matches = (match: PathMatch): boolean =>
+      textMatches(match.kind === "presence" ? match : { ...match, value: spelled(match.value) }, spelled(method));
+    return values.some(matches) ? "yes" : "no";
   }
   if (list === "hosts") {
     const meant = hostMeanings(authority);
