@@ -8,7 +8,7 @@ import { permissionKey, type Revocation, revocationOf } from "../plan/permission
 import { DescribedEvents } from "./described-events.ts";
 import { type EventWorld, endOfEvent } from "./event-records.ts";
 import type { KernelEvent } from "./events.ts";
-import { type OpenEntry, OpenRecords } from "./open-records.ts";
+import { OpenEntry, OpenRecords } from "./open-records.ts";
 import type { TrafficRow } from "./traffic-sums.ts";
 
 export type KernelRecordsOptions = EventWorld & { readonly recorder: Recorder };
@@ -45,7 +45,7 @@ export class KernelRecords {
     if (event.direction === "in" && event.joined !== null) return;
     switch (event.type) {
       case "open":
-        if (!this.#open.full) this.#open.add(event.sockCookie, this.#begin(event));
+        if (!this.#open.full) this.#open.add(this.#begin(event));
         return;
       case "close": {
         const entry = this.#open.take(event.sockCookie) ?? this.#begin(event);
@@ -93,7 +93,7 @@ export class KernelRecords {
 
   #begin(event: KernelEvent): OpenEntry {
     const { record, permission } = this.#described.of(event);
-    return { record: this.#options.recorder.opened(record), permission, revocation: null };
+    return new OpenEntry(event.sockCookie, this.#options.recorder.opened(record), permission);
   }
 
   /** The hook refuses what the agent would refuse, and the record is what the agent would write. */

@@ -1,23 +1,28 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { aRecord } from "../observe/record.fake.ts";
 import type { Outcome } from "../observe/record.ts";
 import { Recorder } from "../observe/recorder.ts";
-import { OpenRecords, rowOf } from "./open-records.ts";
+import type { SockCookie } from "./events.ts";
+import { OpenEntry, OpenRecords, rowOf } from "./open-records.ts";
 import type { TrafficRow } from "./traffic-sums.ts";
 
 function setUp() {
   const outcomes: Outcome[] = [];
   const recorder = new Recorder({
     ...{ thread: -1, labelSets: 10, now: () => 5_000 },
-    log: (_record, outcome) => outcomes.push(outcome),
+    log: (_record, outcome) => void outcomes.push(outcome),
   });
   const open = new OpenRecords();
-  const begin = (cookie: bigint, port = 80): void => {
+  const begin = (cookie: SockCookie, port = 80): OpenEntry => {
     const destination = { address: "10.0.0.2", port, workload: null, identity: null };
     const record = recorder.opened(aRecord({ hbone: null, security: "socket", destination }));
-    open.add(cookie, { record, permission: null, revocation: null });
+    const entry = new OpenEntry(cookie, record, null);
+    open.add(entry);
+    return entry;
   };
   return { open, outcomes, recorder, begin };
 }
@@ -107,4 +112,53 @@ test("whatever ends are lost, two looks leave as many records as connections, an
     }),
     { numRuns: 500, verbose: true },
   );
+});
+
+test("by its cookie each is found once, and all of them come in the order of opening, as of a Map", () => {
+  // Few places, cookies that count down from 2^64, and what is a number beside what is none.
+  const cookie = fc.oneof(
+    fc.integer({ min: 0, max: 20 }),
+    fc.integer({ min: 0, max: 5 }).map((nth) => 4_096 * nth),
+    fc.integer({ min: 1, max: 5 }).map((nth) => 2n ** 64n - BigInt(4_096 * nth)),
+  );
+  const steps = fc.array(fc.tuple(fc.boolean(), cookie), { maxLength: 200 });
+  fc.assert(
+    fc.property(steps, (taken) => {
+      const { open, begin } = setUp();
+      const model = new Map<SockCookie, OpenEntry>();
+      for (const [adds, each] of taken) {
+        if (adds && !model.has(each)) model.set(each, begin(each));
+        if (!adds) assert.equal(open.take(each), model.get(each));
+        if (!adds) model.delete(each);
+        assert.deepEqual([...open.values()], [...model.values()]);
+      }
+    }),
+  );
+});
+
+setFlagsFromString("--expose-gc");
+const collect: (how: { type: "minor" | "major" }) => void = runInNewContext("gc");
+const oldBytes = (): number =>
+  getHeapSpaceStatistics().find(({ space_name }) => space_name === "old_space")?.space_used_size ?? 0;
+
+test("connections that come and go leave nothing that gets old, also where others stay open for long", (t) => {
+  const { open, outcomes, begin } = setUp();
+  const comeAndGo = (from: number, count: number): void => {
+    for (let nth = from; nth < from + count; nth++) {
+      begin(nth);
+      const entry = open.take(nth);
+      assert.ok(entry instanceof OpenEntry);
+      entry.record.closed({ flag: "-", cause: "finished", message: "", sentBytes: 0, receivedBytes: 0, durationUs: 0 });
+      outcomes.length = 0;
+      if (nth % 50 === 0) collect({ type: "minor" });
+    }
+  };
+  for (let nth = 0; nth < 20; nth++) begin(1_000_000 + nth);
+  comeAndGo(0, 500);
+  collect({ type: "major" });
+  const before = oldBytes();
+  comeAndGo(500, 5_000);
+  const each = (oldBytes() - before) / 5_000;
+  t.diagnostic(`${each.toFixed(1)} bytes a connection`);
+  assert.ok(each < 20, `${each} bytes`);
 });

@@ -1,27 +1,45 @@
 // 15 · main thread · records of connections that no agent sees, from their opening event to their end. The event of an end may be
 // lost when the ring is full; the kernel's sums say how many were, and as many records are ended without their event.
+import { type Listed, OpenList } from "../observe/open-list.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord } from "../observe/recorder.ts";
 import type { Permission, Revocation } from "../plan/permission.ts";
 import type { SockCookie } from "./events.ts";
 import { type TrafficKey, type TrafficRow, trafficKeyOf } from "./traffic-sums.ts";
 
-export type OpenEntry = {
+export class OpenEntry implements Listed<OpenEntry> {
+  readonly cookie: SockCookie;
   readonly record: OpenRecord;
   /** What a joined connection was allowed on; null: nobody judges it again. */
   readonly permission: Permission | null;
   /** Why it is to end; its end event follows when the keeper has ended it. */
-  revocation: Revocation | null;
-};
+  revocation: Revocation | null = null;
+  earlier: OpenEntry | null = null;
+  later: OpenEntry | null = null;
+  /** The next whose cookie falls in the same place. `OpenRecords` alone writes it. */
+  next: OpenEntry | null = null;
+
+  constructor(cookie: SockCookie, record: OpenRecord, permission: Permission | null) {
+    this.cookie = cookie;
+    this.record = record;
+    this.permission = permission;
+  }
+}
 
 /** Open connections kept at most; beyond that a connection is recorded when it ends. */
 const MAX_OPEN = 50_000;
 /** Cookies remembered of records that were ended without an end event. */
 const MAX_WRITTEN_OFF = 10_000;
+/** For cookies, which count up: a dozen open connections each at most. */
+const PLACES = 4_096;
 
 export class OpenRecords {
-  /** By socket cookie. Insertion order is the order of opening. */
-  readonly #open = new Map<SockCookie, OpenEntry>();
+  readonly #open = new OpenList<OpenEntry>();
+  /**
+   * By socket cookie. No Map: entries that come and go make it a new table every few connections, and once a table that it has left is
+   * old, V8 keeps all that come after it, with what they hold, until all of the heap is marked.
+   */
+  readonly #places: (OpenEntry | null)[] = new Array(PLACES).fill(null);
   readonly #writtenOff = new Set<SockCookie>();
   /** By row: how many more records than connections there were at the look before. */
   #surplus = new Map<string, number>();
@@ -36,20 +54,39 @@ export class OpenRecords {
     return this.#endsLost;
   }
 
-  add(cookie: SockCookie, entry: OpenEntry): void {
-    this.#open.set(cookie, entry);
+  add(entry: OpenEntry): void {
+    const place = placeOf(entry.cookie);
+    entry.next = this.#places[place] ?? null;
+    this.#places[place] = entry;
+    this.#open.add(entry);
   }
 
   /** "written-off": its record was ended already, because its end event was taken for lost. */
   take(cookie: SockCookie): OpenEntry | "written-off" | undefined {
-    const entry = this.#open.get(cookie);
-    if (entry === undefined) return this.#writtenOff.delete(cookie) ? "written-off" : undefined;
-    this.#open.delete(cookie);
+    let entry = this.#places[placeOf(cookie)] ?? null;
+    while (entry !== null && entry.cookie !== cookie) entry = entry.next;
+    if (entry === null) return this.#writtenOff.delete(cookie) ? "written-off" : undefined;
+    this.#remove(entry);
     return entry;
   }
 
-  values(): IterableIterator<OpenEntry> {
-    return this.#open.values();
+  #remove(entry: OpenEntry): void {
+    const place = placeOf(entry.cookie);
+    const first = this.#places[place];
+    if (first === entry) {
+      this.#places[place] = entry.next;
+    } else {
+      let before = first ?? null;
+      while (before !== null && before.next !== entry) before = before.next;
+      if (before !== null) before.next = entry.next;
+    }
+    entry.next = null;
+    this.#open.remove(entry);
+  }
+
+  /** In the order of opening. */
+  values(): Iterable<OpenEntry> {
+    return this.#open;
   }
 
   /**
@@ -62,13 +99,18 @@ export class OpenRecords {
     const lost = new Map<string, number>();
     for (const [key, count] of surplus) lost.set(key, Math.min(count, this.#surplus.get(key) ?? 0));
     this.#surplus = surplus;
-    for (const [cookie, { record }] of this.#open) {
-      const key = keyOf(record.alike);
+    const ended: OpenEntry[] = [];
+    for (const entry of this.#open) {
+      const key = keyOf(entry.record.alike);
       const left = lost.get(key) ?? 0;
       if (left === 0) continue;
       lost.set(key, left - 1);
       surplus.set(key, (surplus.get(key) ?? 0) - 1);
-      this.#open.delete(cookie);
+      ended.push(entry);
+    }
+    for (const entry of ended) {
+      const { cookie, record } = entry;
+      this.#remove(entry);
       if (this.#writtenOff.size < MAX_WRITTEN_OFF) this.#writtenOff.add(cookie);
       this.#endsLost += 1;
       record.closed({
@@ -81,7 +123,7 @@ export class OpenRecords {
 
   #surplusOf(rows: readonly TrafficRow[], keyOf: (record: ConnectionRecord) => string): Map<string, number> {
     const records = new Map<string, number>();
-    for (const { record } of this.#open.values()) {
+    for (const { record } of this.#open) {
       const key = keyOf(record.alike);
       records.set(key, (records.get(key) ?? 0) + 1);
     }
@@ -96,6 +138,9 @@ export class OpenRecords {
     return surplus;
   }
 }
+
+const placeOf = (cookie: SockCookie): number =>
+  typeof cookie === "number" ? cookie % PLACES : Number(cookie % BigInt(PLACES));
 
 /** The key of the row in which the kernel sums up a record: its port's own, or that of the ports beyond the pod's bound. */
 function keysIn(rows: readonly TrafficRow[]): (record: ConnectionRecord) => string {

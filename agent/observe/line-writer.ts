@@ -107,7 +107,9 @@ export class LineWriter {
     this.#queue = [];
     this.#busy = true;
     const lines = batch.reduce((sum, queued) => sum + queued.lines, 0);
-    this.#write(Buffer.concat(batch.map((queued) => queued.bytes)), 0, lines);
+    const [first] = batch;
+    const bytes = first && batch.length === 1 ? first.bytes : Buffer.concat(batch.map((queued) => queued.bytes));
+    this.#write(bytes, 0, lines);
   }
 
   #write(bytes: Buffer, from: number, lines: number): void {
