@@ -23,6 +23,8 @@ type Step =
   | { readonly op: "name"; readonly pod: number; readonly right: boolean }
   | { readonly op: "agent" | "keeper" | "late" | "turn" | "rest" | "older"; readonly meshFirst: boolean };
 
+/** Thousands of runs with pauses: minutes on a machine that others use. */
+const LONG = { timeout: 600_000 };
 const POD_COUNT = 3;
 const podNumber = fc.nat(POD_COUNT - 1);
 /** Labels come off seldom: until its label is back and it is captured anew, a pod may go. */
@@ -258,10 +260,18 @@ async function runs(t: TestContext, drawn: fc.Arbitrary<Step>, numRuns: number):
   return mistaken;
 }
 
-test("a captured pod whose workload is in the mesh is never released, whatever is wrong about it and whoever begins", async (t) => {
-  assert.ok((await runs(t, steps, 2_000)) > 1_000);
-});
+test(
+  "a captured pod whose workload is in the mesh is never released, whatever is wrong about it and whoever begins",
+  LONG,
+  async (t) => {
+    assert.ok((await runs(t, steps, 2_000)) > 1_000);
+  },
+);
 
-test("nor is it by anything that an API server may say, also where an earlier keeper has kept no names", async (t) => {
-  assert.ok((await runs(t, stepsOfKubernetes, 1_000)) > 700);
-});
+test(
+  "nor is it by anything that an API server may say, also where an earlier keeper has kept no names",
+  LONG,
+  async (t) => {
+    assert.ok((await runs(t, stepsOfKubernetes, 1_000)) > 700);
+  },
+);
