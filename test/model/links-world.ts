@@ -27,8 +27,10 @@ export const PLAIN_PORT = 8_080;
 export const MPTCP_PORT = 8_081;
 /** A mesh is in force by then, with a start of all programs on a busy machine. */
 export const SETTLE_MS = 60_000;
-/** So long after the mesh is in force, no connection lives that a new call would not be granted, ms. */
-const ENDED_MS = 5_000;
+/** So long after the mesh is in force, no connection lives that a new call would not be granted, ms; far less where the machine has time. */
+const ENDED_MS = 20_000;
+/** A call that nobody has answered by then is made again, ms. */
+const ATTEMPT_MS = 5_000;
 /** So long nothing comes back of what was sent; a path that is lost is tried again sooner. */
 const SILENT_MS = 1_500;
 
@@ -221,7 +223,7 @@ export class LinksWorld implements ModelWorld {
     const wanted = this.judgement().allows(call) ? "up" : "ended";
     const end = performance.now() + ENDED_MS;
     // `mute` does not hear that a call was refused before the last table was written; it calls again while there is time.
-    const attemptMs = call.from === "mute" && wanted === "up" ? SILENT_MS : ENDED_MS;
+    const attemptMs = call.from === "mute" && wanted === "up" ? SILENT_MS : ATTEMPT_MS;
     for (;;) {
       const link = this.dial(call, kind);
       await this.#within(attemptMs, () => this.table.client(link.id) !== "opening");
