@@ -67,6 +67,21 @@ test("a message that is cut is complete to nobody", () => {
   assert.notDeepEqual(judged(read, reading("POST", "/m/0/0", cut)), []);
 });
 
+test("a long method is cut in the agent's log, and an origin may take it in any length", () => {
+  const method = "L".repeat(1_000);
+  // With the first request of a connection it would be no HTTP.
+  const read = reads(`${get("/m/0/0")}${method} /m/0/1 HTTP/1.1\r\nHost: a\r\n\r\n`);
+  const expected = expect(read);
+  const readings = [reading("GET", "/m/0/0"), reading(method, "/m/0/1")];
+  assert.deepEqual(judge("origin", expected, readings).disagreements, []);
+  const answer = { response_code_details: "via_upstream", bytes_received: "0", response_code: "200" };
+  const log = [
+    { ...answer, method: "GET", path: "/m/0/0" },
+    { ...answer, method: `${method.slice(0, 512)}…`, path: "/m/0/1" },
+  ];
+  assert.deepEqual(judgeLog(read, expected, log), []);
+});
+
 test("the agent's log has each denial, each refusal and each answer", () => {
   const read = reads(
     get("/denied/0") + get("/m/0/1", "1.2"),

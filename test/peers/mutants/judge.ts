@@ -125,7 +125,10 @@ export function judgeLog(
       // Where its body is cut, the connection may end before the denial is on its way.
       if (denied) expectOf(`denied ${logged(path)}`, whole && sure.includes(each));
       else if (whole)
-        expectOf(`answered ${method} ${logged(path)} with ${length} bytes`, isNamed(each) && each.state === "answered");
+        expectOf(
+          `answered ${logged(method)} ${logged(path)} with ${length} bytes`,
+          isNamed(each) && each.state === "answered",
+        );
     }
     const refusal = reads[nth]?.connection.refusal ?? "";
     if (refusal === "cut") expectOf("refused head-end", false);
