@@ -4,28 +4,17 @@ import { once } from "node:events";
 import { connect as dial } from "node:net";
 import { test } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
+import { END_HEADERS, frame, frameTypes, literal, preface } from "../../test/support/h2-frames.ts";
 import { CREATE_CERTIFICATE } from "../identity/certificate-messages.ts";
 import { never, root, setUp, web } from "./server.fake.ts";
 
-const [HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION] = [1, 2, 3, 4, 6, 8, 9];
-const END_HEADERS = 4;
-const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-
-function frame(type: number, flags: number, stream: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** A literal field (RFC 7541 section 6.2.2) of under 127 bytes. */
-const field = (name: string, value: string): Buffer =>
-  Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
 const block = Buffer.concat([
-  ...[field(":method", "POST"), field(":path", CREATE_CERTIFICATE), field(":scheme", "https")],
-  ...[field(":authority", "localhost"), field("content-type", "application/grpc"), field("authorization", "Bearer x")],
+  ...[literal(":method", "POST"), literal(":path", CREATE_CERTIFICATE), literal(":scheme", "https")],
+  ...[
+    literal(":authority", "localhost"),
+    literal("content-type", "application/grpc"),
+    literal("authorization", "Bearer x"),
+  ],
 ]);
 const odd = (at: number): number => 2 * at + 1;
 
@@ -34,26 +23,27 @@ const TIMES = 5_000;
 const floods: Readonly<Record<string, (at: number) => Buffer>> = {
   "streams that are reset at once": (at) =>
     Buffer.concat([
-      frame(HEADERS, END_HEADERS, odd(at), block),
-      frame(RST_STREAM, 0, odd(at), Buffer.from([0, 0, 0, 8])),
+      frame(frameTypes.headers, END_HEADERS, odd(at), block),
+      frame(frameTypes.rstStream, 0, odd(at), Buffer.from([0, 0, 0, 8])),
     ]),
-  "streams that never send a body": (at) => frame(HEADERS, END_HEADERS, odd(at), block),
+  "streams that never send a body": (at) => frame(frameTypes.headers, END_HEADERS, odd(at), block),
   "a head that never ends": (at) =>
     at === 0
-      ? frame(HEADERS, 0, 1, block)
-      : frame(CONTINUATION, 0, 1, Buffer.concat(Array(80).fill(field("x-a", "v".repeat(100))))),
-  "a head of empty parts": (at) => (at === 0 ? frame(HEADERS, 0, 1, block) : frame(CONTINUATION, 0, 1)),
-  settings: () => frame(SETTINGS, 0, 0, Buffer.from([0, 4, 0, 1, 0, 0])),
-  pings: () => frame(PING, 0, 0, Buffer.alloc(8)),
-  priorities: (at) => frame(PRIORITY, 0, odd(at), Buffer.from([0, 0, 0, 0, 16])),
-  "windows that grow by nothing": (at) => frame(WINDOW_UPDATE, 0, odd(at), Buffer.alloc(4)),
+      ? frame(frameTypes.headers, 0, 1, block)
+      : frame(frameTypes.continuation, 0, 1, Buffer.concat(Array(80).fill(literal("x-a", "v".repeat(100))))),
+  "a head of empty parts": (at) =>
+    at === 0 ? frame(frameTypes.headers, 0, 1, block) : frame(frameTypes.continuation, 0, 1),
+  settings: () => frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, 0, 1, 0, 0])),
+  pings: () => frame(frameTypes.ping, 0, 0, Buffer.alloc(8)),
+  priorities: (at) => frame(frameTypes.priority, 0, odd(at), Buffer.from([0, 0, 0, 0, 16])),
+  "windows that grow by nothing": (at) => frame(frameTypes.windowUpdate, 0, odd(at), Buffer.alloc(4)),
   "frames that nobody knows": () => frame(0xee, 0xff, 0, Buffer.alloc(16_000)),
 };
 
 /** Writes until all is written or the other side has gone; reads nothing of what comes back. */
 async function flood(socket: TLSSocket, make: (at: number) => Buffer): Promise<void> {
   const gone = once(socket, "close").catch(() => {});
-  socket.write(Buffer.concat([preface, frame(SETTINGS, 0, 0)]));
+  socket.write(Buffer.concat([preface, frame(frameTypes.settings, 0, 0)]));
   for (let at = 0; at < TIMES && socket.writable; at += 1)
     if (!socket.write(make(at))) await Promise.race([once(socket, "drain").catch(() => {}), gone]);
 }

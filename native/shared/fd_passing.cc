@@ -100,8 +100,8 @@ int ReadCredentials(int socket, PeerCredentials* credentials) {
 }
 
 int PeerLives(int socket) {
-  constexpr int kPeerPidFd =
-      77;  // SO_PEERPIDFD, which libc's headers may lack (linux:include/uapi/asm-generic/socket.h).
+  // SO_PEERPIDFD, which libc's headers may lack (linux:include/uapi/asm-generic/socket.h).
+  constexpr int kPeerPidFd = 77;
   int number = -1;
   socklen_t size = sizeof(number);
   if (getsockopt(socket, SOL_SOCKET, kPeerPidFd, &number, &size) != 0) {

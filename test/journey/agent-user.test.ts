@@ -93,13 +93,19 @@ async function killOld(node: Node, old: number): Promise<void> {
   await assertServed();
 }
 
-test("the keeper first: the old agent goes on until it is ended", async () => {
+/** The user is another in the node's configuration from here on; `kept` is a connection that stays. */
+async function changed(name: string) {
   const { cluster } = journey;
-  const node = cluster.node("node-b");
+  const node = cluster.node(name);
   const [old = 0] = agentsOf(node, FORMER);
   assert.ok(old > 1);
   const kept = await startPing(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: 8080 }, 20);
   changeUser(node);
+  return { node, old, kept };
+}
+
+test("the keeper first: the old agent goes on until it is ended", async () => {
+  const { node, old, kept } = await changed("node-b");
   await replaceKeeper(node);
   await assertServed();
   assert.ok(alive(old));
@@ -109,12 +115,7 @@ test("the keeper first: the old agent goes on until it is ended", async () => {
 });
 
 test("the agent first: the next agent waits for a keeper of its own kind, and the old agent serves meanwhile", async () => {
-  const { cluster } = journey;
-  const node = cluster.node("node-a");
-  const [old = 0] = agentsOf(node, FORMER);
-  assert.ok(old > 1);
-  const kept = await startPing(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: 8080 }, 20);
-  changeUser(node);
+  const { node, old, kept } = await changed("node-a");
   process.kill(old, "SIGTERM");
   await until("the next agent", 30_000, () => (agentsOf(node, AGENT_UID).length > 0 ? true : undefined));
   await assertServed();

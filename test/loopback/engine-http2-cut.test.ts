@@ -14,24 +14,12 @@ import {
   preface,
   u32,
 } from "../support/h2-frames.ts";
+import { type Step, steps } from "./exchange-steps.ts";
 import { endedOf, type Served, serves, ways } from "./origin-engine.ts";
 import { headOf, RawCaller } from "./raw-h2c.ts";
 import { serve } from "./support.ts";
 import { until } from "./until.ts";
 
-/** What the caller says and what the origin says, in the order of an exchange. A cut comes behind its step. */
-const steps = [
-  "half-head",
-  "head",
-  "half-body",
-  "body",
-  "origin-heard",
-  "half-response-head",
-  "response-head",
-  "half-response-body",
-  "response",
-] as const;
-type Step = (typeof steps)[number];
 const cutters = [
   ...(["caller-stream", "caller-reset", "caller-end"] as const),
   ...(["origin-stream", "origin-goaway", "origin-reset", "origin-end"] as const),

@@ -6,22 +6,10 @@ import net from "node:net";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestEvent } from "../../agent/engine/events.ts";
+import { type Step, steps } from "./exchange-steps.ts";
 import { ask, endedOf, type Served, serves, ways } from "./origin-engine.ts";
 import { serve } from "./support.ts";
 
-/** What the caller says and what the origin says, in the order of an exchange. A cut comes behind its step. */
-const steps = [
-  "half-head",
-  "head",
-  "half-body",
-  "body",
-  "origin-heard",
-  "half-response-head",
-  "response-head",
-  "half-response-body",
-  "response",
-] as const;
-type Step = (typeof steps)[number];
 const cutters = ["caller-reset", "caller-end", "origin-reset", "origin-end", "agent", "drop-origin"] as const;
 type Cutter = (typeof cutters)[number];
 

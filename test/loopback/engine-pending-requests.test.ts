@@ -6,12 +6,11 @@ import http from "node:http";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { workload } from "../../agent/mesh/mesh.fake.ts";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import type { TrafficPolicy } from "../../agent/mesh/traffic-policy.ts";
-import { UnderWayCells } from "../../agent/traffic/under-way-cells.ts";
 import { Dice } from "../support/dice.ts";
-import { type SharingNode, sharingNode } from "./sharing-node.ts";
+import { connectionsOf, sharingNode, waiting } from "./sharing-node.ts";
+import { until } from "./until.ts";
 
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const policy: TrafficPolicy = {
@@ -55,18 +54,6 @@ async function asked(port: number, agent: http.Agent, method = "GET"): Promise<H
   return { status: response.statusCode ?? 0, overloaded: response.headers["x-envoy-overloaded"]?.toString(), body };
 }
 
-const cellsOf = ({ shared, ports }: SharingNode): UnderWayCells =>
-  new UnderWayCells(shared.connections, ports.length, "awaited");
-
-const waiting = (made: SharingNode): number => {
-  const cells = cellsOf(made);
-  return cells.waiting(cells.keyOf(`requests\0${workload("web").identity.text}\0shop/api:80`));
-};
-
-async function until(done: () => boolean): Promise<void> {
-  while (!done()) await sleep(2);
-}
-
 const served: Heard = { status: 200, overloaded: undefined, body: "ok" };
 const refused: Heard = { status: 503, overloaded: "true", body: "too many connections" };
 
@@ -87,7 +74,7 @@ for (const threads of [1, 2, 4])
     // All at once, on all threads.
     const more = await Promise.all(Array.from({ length: 12 }, (_, nth) => asked(portOf(nth), agent)));
     assert.deepEqual(more, Array(12).fill(refused));
-    assert.deepEqual([server.got(), waiting(made), cellsOf(made).refusals], [2, 3, 12]);
+    assert.deepEqual([server.got(), waiting(made), connectionsOf(made).refusals], [2, 3, 12]);
     server.release();
     assert.deepEqual(await Promise.all(first), Array(5).fill(served));
     assert.equal(server.mostBusy(), 2);

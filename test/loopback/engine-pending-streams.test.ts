@@ -6,12 +6,11 @@ import http from "node:http";
 import http2 from "node:http2";
 import type net from "node:net";
 import test, { type TestContext } from "node:test";
-import { workload } from "../../agent/mesh/mesh.fake.ts";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import type { TrafficPolicy } from "../../agent/mesh/traffic-policy.ts";
-import { UnderWayCells } from "../../agent/traffic/under-way-cells.ts";
 import { Dice } from "../support/dice.ts";
-import { type SharingNode, sharingNode } from "./sharing-node.ts";
+import { connectionsOf, sharingNode, waiting } from "./sharing-node.ts";
+import { until } from "./until.ts";
 
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const policy: TrafficPolicy = {
@@ -70,18 +69,6 @@ async function answered(stream: http2.ClientHttp2Stream): Promise<Heard> {
 
 const called = (client: http2.ClientHttp2Session): Promise<Heard> => answered(client.request({ ":path": "/" }));
 
-const cellsOf = ({ shared, ports }: SharingNode): UnderWayCells =>
-  new UnderWayCells(shared.connections, ports.length, "awaited");
-
-const waiting = (made: SharingNode): number => {
-  const cells = cellsOf(made);
-  return cells.waiting(cells.keyOf(`requests\0${workload("web").identity.text}\0shop/api:80`));
-};
-
-async function until(done: () => boolean): Promise<void> {
-  while (!done()) await new Promise((resolve) => setTimeout(resolve, 2));
-}
-
 const served: Heard = { status: 200, overloaded: undefined, body: "ok" };
 const refused: Heard = { status: 503, overloaded: "true", body: "too many connections" };
 
@@ -115,7 +102,7 @@ for (const threads of [1, 2, 4])
     const [headers] = (await once(grpc.end(), "response")) as [http2.IncomingHttpHeaders];
     // 14 is UNAVAILABLE.
     assert.deepEqual([headers[":status"], headers["grpc-status"]], [200, "14"]);
-    assert.deepEqual([server.got(), waiting(made), cellsOf(made).refusals], [2, 3, 14]);
+    assert.deepEqual([server.got(), waiting(made), connectionsOf(made).refusals], [2, 3, 14]);
     server.release();
     assert.deepEqual(await Promise.all(first), Array(5).fill(served));
     await until(() => waiting(made) === 0);

@@ -2,7 +2,9 @@
 import { once } from "node:events";
 import type { TestContext } from "node:test";
 import { Worker } from "node:worker_threads";
+import { workload } from "../../agent/mesh/mesh.fake.ts";
 import { newSharedState, type SharedState } from "../../agent/traffic/shared-state.ts";
+import { UnderWayCells } from "../../agent/traffic/under-way-cells.ts";
 import type { SharesThread } from "./shares-thread.ts";
 
 /** A listening port of each data thread, and what they share. */
@@ -26,4 +28,14 @@ export async function sharingNode(
     ports.push(port);
   }
   return { ports, shared } satisfies SharingNode;
+}
+
+/** Its counts of connections and of requests that wait, over all threads. */
+export const connectionsOf = ({ shared, ports }: SharingNode): UnderWayCells =>
+  new UnderWayCells(shared.connections, ports.length, "awaited");
+
+/** How many of the pod's requests wait for a connection or a stream. */
+export function waiting(made: SharingNode): number {
+  const cells = connectionsOf(made);
+  return cells.waiting(cells.keyOf(`requests\0${workload("web").identity.text}\0shop/api:80`));
 }
