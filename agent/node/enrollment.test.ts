@@ -89,6 +89,24 @@ describe("node enrollment", () => {
     }
   });
 
+  test("while a step hangs others hear of the pods that are captured meanwhile, and then no more", async () => {
+    const { node, enrollment, start } = setUp(null, [web, api]);
+    const told = (): number => node.calls.filter((call) => call === "pods changed").length;
+    node.hanging.add("serve 1");
+    const done = start();
+    await until(() => node.captured().length === 1);
+    const before = told();
+    await until(() => told() >= before + 2);
+    assert.equal(node.captured().length, 1);
+    node.resume();
+    await done;
+    const last = told();
+    // Two of its intervals, for what must not come.
+    await sleep(200);
+    assert.equal(told(), last);
+    void enrollment.close();
+  });
+
   test("a pod that failed is tried again while a step of another pod hangs", async () => {
     const { node, enrollment, start } = setUp(null, [web, api]);
     node.hanging.add("prepare uid-web");
