@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { service, workload } from "../mesh/mesh.fake.ts";
-import { api, setUp, until, web } from "./enrolled-node.fake.ts";
+import { api, setUp, testTimes, until, web } from "./enrolled-node.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 
 describe("a pod that begins", () => {
@@ -233,7 +233,7 @@ describe("a pod that begins", () => {
     await start();
     assert.equal(node.captured().length, 1);
     await enrollment.close();
-    const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
+    const next = new NodeEnrollment({ node: "n1", times: testTimes }, node.ports);
     t.after(() => next.close());
     node.served.clear();
     node.calls.length = 0;

@@ -23,7 +23,7 @@ describe("a pod without a certificate", () => {
   });
 
   test("a certificate that does not come in time: what comes to the pod is accepted and refused", async (t) => {
-    const { node, start } = setUp(t, [web], 1, 5);
+    const { node, start } = setUp(t, [web], { certificate: 5 });
     node.withoutCertificate.add(web.identity.text);
     await start();
     await until(() => node.accepting.get(1)?.has("hbone") === true);

@@ -6,6 +6,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { KeeperLost } from "../engine/keeper-session.ts";
 import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { testTimes } from "./enrolled-node.fake.ts";
 import { FakeNode } from "./enrollment.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
@@ -68,7 +69,7 @@ class Agents {
       tables: lives(ports.tables),
       certificates: lives(ports.certificates),
     };
-    return new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, alive);
+    return new NodeEnrollment({ node: "n1", times: testTimes }, alive);
   }
 
   async #ask(act: () => unknown, isDead: () => boolean): Promise<unknown> {

@@ -1,12 +1,12 @@
 // enrollment.ts against a node of plain state: workloads that are edited, name what no pod has, or what another pod has.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { api, setUp, until, web } from "./enrolled-node.fake.ts";
+import { api, setUp, testTimes, until, web } from "./enrolled-node.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 
 describe("a workload that is edited", () => {
   test("a pod that the keeper cannot find is reported, and asked for again until it is there", async (t) => {
-    const { node, enrollment, start } = setUp(t, [api, web], 20);
+    const { node, enrollment, start } = setUp(t, [api, web], { retry: 20 });
     node.missing.add("uid-api");
     await start();
     assert.deepEqual(enrollment.states(), [
@@ -99,7 +99,7 @@ describe("a workload that is edited", () => {
       assert.match(enrollment.states()[0]?.note ?? "", /stays captured/);
       assert.ok(node.warnings.some((warning) => warning.includes("it stays captured")));
       await enrollment.close();
-      const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
+      const next = new NodeEnrollment({ node: "n1", times: testTimes }, node.ports);
       t.after(() => next.close());
       node.served.clear();
       void next.meshChanged();

@@ -12,6 +12,7 @@ import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import fc from "fast-check";
 import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { testTimes } from "./enrolled-node.fake.ts";
 import { FakeNode } from "./enrollment.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
@@ -133,7 +134,7 @@ class Watched {
       certificates: lives(ports.certificates),
       closeListeners: (listeners) => (this.#agents === id ? ports.closeListeners(listeners) : undefined),
     };
-    return new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, alive);
+    return new NodeEnrollment({ node: "n1", times: testTimes }, alive);
   }
 
   async agentEnds(meshFirst: boolean): Promise<void> {

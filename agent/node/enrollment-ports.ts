@@ -45,6 +45,8 @@ export const defaultTimes = {
   linger: 500,
   /** After this time the agent asks again for a pod that the keeper could not find or enter. */
   retry: 1_000,
+  /** While steps are under way the kernel's joined pairs are brought up to date this often. */
+  tell: 100,
 };
 
 /** Whether the keeper refused the request. Compared by name, because the agent's rooms import only types of `agent/engine`. */

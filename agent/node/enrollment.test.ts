@@ -5,7 +5,7 @@ import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import fc from "fast-check";
 import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { api, setUp, until, web } from "./enrolled-node.fake.ts";
+import { api, setUp, testTimes, until, web } from "./enrolled-node.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 
 describe("node enrollment", () => {
@@ -56,7 +56,7 @@ describe("node enrollment", () => {
     await enrollment.close();
     for (const kept of [node.served, node.accepting, node.held, node.lent]) kept.clear();
     // Its workload has an address that is wrong, and then the right address, another name and a wrong UID, in a single change.
-    const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
+    const next = new NodeEnrollment({ node: "n1", times: testTimes }, node.ports);
     t.after(() => next.close());
     node.absent.add("10.0.0.250");
     node.workloads.set(web.uid, { ...web, addresses: ["10.0.0.250"] });
@@ -90,7 +90,8 @@ describe("node enrollment", () => {
   });
 
   test("while a step hangs others hear of the pods that are captured meanwhile, and then no more", async () => {
-    const { node, enrollment, start } = setUp(null, [web, api]);
+    const tell = 20;
+    const { node, enrollment, start } = setUp(null, [web, api], { tell });
     const told = (): number => node.calls.filter((call) => call === "pods changed").length;
     node.hanging.add("serve 1");
     const done = start();
@@ -101,8 +102,8 @@ describe("node enrollment", () => {
     node.resume();
     await done;
     const last = told();
-    // Two of its intervals, for what must not come.
-    await sleep(200);
+    // Some of its intervals, for what must not come.
+    await sleep(5 * tell);
     assert.equal(told(), last);
     void enrollment.close();
   });

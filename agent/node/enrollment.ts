@@ -35,8 +35,6 @@ export type NodeEnrollmentOptions = {
 
 /** So many pods are enrolled at the same time. A pod that waits for the keeper takes a place, and no other waits for it. */
 const ENROLLED_TOGETHER = 16;
-/** While steps are under way the kernel's joined pairs are brought up to date this often, ms. */
-const TELL_EVERY_MS = 100;
 
 type Work =
   | { readonly state: "idle" }
@@ -186,7 +184,7 @@ export class NodeEnrollment {
       return this.#work.done.promise;
     }
     const done = Promise.withResolvers<void>();
-    const telling = setInterval(() => this.#ports.podsChanged(), TELL_EVERY_MS).unref();
+    const telling = setInterval(() => this.#ports.podsChanged(), this.#times.tell).unref();
     this.#work = { state: "working", done, telling };
     this.#turn();
     return done.promise;

@@ -6,6 +6,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { KeeperRefused } from "../engine/keeper-session.ts";
 import { workload } from "../mesh/mesh.fake.ts";
+import { testTimes } from "./enrolled-node.fake.ts";
 import { FakeNode } from "./enrollment.fake.ts";
 import type { EnrollmentStep, UnservedPod } from "./enrollment-plan.ts";
 import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
@@ -108,7 +109,7 @@ class Enrolling {
   constructor() {
     const { node, ports } = this.late;
     const closing = this.#closing.signal;
-    const times = { certificate: 60_000, linger: 0, retry: 1 };
+    const times = testTimes;
     const known = { pods: this.pods, found: this.found };
     node.remembersIndices = true;
     node.open.add(open.name);
