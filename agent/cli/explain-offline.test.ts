@@ -65,6 +65,31 @@ spec:
       when: [{ key: "request.headers[x-role]", values: [reader] }]
 `;
 
+test("a host above ASCII meets the rule that names it in either form", async (t) => {
+  for (const written of ["b\u00fccher.example", "xn--bcher-kva.example"]) {
+    const path = file(t, `${mesh}${readers.replace("[api]", `[${written}]`)}`);
+    const asked = [
+      "explain",
+      "shop/web",
+      "shop/api:80",
+      "-f",
+      path,
+      "--path",
+      "/public/a",
+      "--header",
+      "x-role=reader",
+    ];
+    const good = await run([...asked, "--host", "b\u00fccher.example", "--expect", "allow"]);
+    assert.equal(good.exit, 0, good.err);
+    assert.match(
+      good.out,
+      / 1 request +GET \/public\/a, host xn--bcher-kva\.example, as callers send b\u00fccher\.example\n/,
+    );
+    const bad = await run([...asked, "--host", "b\u00fc*"]);
+    assert.deepEqual([bad.exit, /is no host of a request: callers send xn--/.test(bad.err)], [64, true], bad.err);
+  }
+});
+
 test("a request is judged by the rules, and the answer says what a connection without requests gets", async (t) => {
   const path = file(t, `${mesh}${readers}`);
   const asked = ["explain", "shop/cron", "shop/api:80", "-f", path];

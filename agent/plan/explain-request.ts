@@ -1,5 +1,6 @@
 // 7, 8, 9, 12 · any thread · a request that need not exist: out of words to facts, and what the rules say of it. Pure.
 
+import { hostAsSent } from "../l7/host-as-sent.ts";
 import { requestFacts } from "../l7/request-facts.ts";
 import { headerOf } from "../mesh/alike-names.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
@@ -18,14 +19,20 @@ export type AskedRequest = {
 };
 
 /** With path and query, and the host, as the caller would send them. */
-export type DescribedRequest = RequestFacts & { readonly target: string; readonly authority: string };
+export type DescribedRequest = RequestFacts & {
+  readonly target: string;
+  readonly authority: string;
+  /** The host in the operator's words; absent: these are the caller's, too. */
+  readonly saidHost?: string;
+};
 
 /** RFC 9110 section 5.6.2: a name of a header, or a method. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /**
  * The request that the operator describes. Returns null when the operator gives no part of a request: then the question is about the
- * connection. Defaults: method GET, path `/`, and the host that `dst` names. Returns an error for what no request can contain.
+ * connection. Defaults: method GET, path `/`, and the host that `dst` names. A host above ASCII is taken as callers send it, with xn-- labels. Returns an
+ * error for what no request can contain.
  */
 export function requestOf(
   dst: string,
@@ -39,14 +46,19 @@ export function requestOf(
     if (!token.test(name)) return { error: `"${field}" is no header: it is written name=value` };
     fields.push([name.toLowerCase(), value.trim()]);
   }
+  // Callers write a host without the namespace that `dst` has before its name.
+  const saidHost = host ?? dst.slice(dst.indexOf("/") + 1);
+  const authority = hostAsSent(saidHost);
+  if (authority === undefined)
+    return { error: `"${saidHost}" is no host of a request: callers send xn-- labels in place of letters above ASCII` };
   const head = {
     method: method ?? "GET",
     target: path ?? "/",
-    // Callers write a host without the namespace that `dst` has before its name.
-    authority: host ?? dst.slice(dst.indexOf("/") + 1),
+    authority,
     header: headerOf(fields),
   };
-  return { ...requestFacts(head), target: head.target, authority: head.authority };
+  const described = { ...requestFacts(head), target: head.target, authority };
+  return authority === saidHost ? described : { ...described, saidHost };
 }
 
 /** As `explain`. With a request it is the request's verdict, and a step says what a connection gets that is no HTTP/1.1. */
@@ -111,7 +123,7 @@ function explainRouted(
   return { ...judged, src: connection.src, dst: connection.dst, steps: whole };
 }
 
-function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {
+function stepsOf(read: Explanation, connection: Explanation, request: DescribedRequest): Explanation["steps"] {
   const why = connection.reason === "" ? "" : ` (${connection.reason})`;
   const other = `a connection that is no HTTP/1.1: ${connection.verdict}${why}`;
   return [
@@ -130,7 +142,8 @@ function answerStep({ layer, reason }: Pick<Explanation, "layer" | "reason">): E
   return [{ id: "answer", status: "ok", summary: `the request would be answered ${answer.status}: ${answer.body}` }];
 }
 
-function requestText({ method, path, host }: RequestFacts): string {
+function requestText({ method, path, host, saidHost }: DescribedRequest): string {
   const at = path.ambiguity === null ? path.text : `${path.text}, an ambiguous path (${path.ambiguity})`;
-  return `${method} ${at}, host ${host.ambiguity === null ? host.text : "unreadable"}`;
+  const named = host.ambiguity === null ? host.text : "unreadable";
+  return `${method} ${at}, host ${named}${saidHost === undefined ? "" : `, as callers send ${saidHost}`}`;
 }

@@ -220,3 +220,21 @@ test("by which key it is hashed, and to which endpoint; without a key, how it is
     /^endpoint ok no header x-user, so that nothing is hashed: drawn by weight, here the first of them: /,
   );
 });
+
+test("a host above ASCII is judged as callers send it, and the step names both; what has no such form is an error", () => {
+  const asked = requestOf("shop/api:80", { host: "B\u00fccher.example:8080" });
+  assert.ok(asked !== null && !("error" in asked));
+  assert.deepEqual([asked.authority, asked.host.text], ["xn--bcher-kva.example:8080", "xn--bcher-kva.example"]);
+  assert.equal(
+    explained({ host: "B\u00fccher.example:8080" }).lines[0],
+    "request ok GET /, host xn--bcher-kva.example, as callers send B\u00fccher.example:8080",
+  );
+  for (const host of ["b\u00fc*", "b\u00fccher.example/a", "a b\u00fc", "\u00fc:999999", "u@b\u00fccher.example"])
+    assert.match(
+      JSON.stringify(requestOf("shop/api:80", { host })),
+      /is no host of a request: callers send xn--/,
+      host,
+    );
+  const plain = requestOf("shop/api:80", { host: "Api:80" });
+  assert.ok(plain !== null && !("error" in plain) && plain.saidHost === undefined);
+});

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { policy as readPolicy } from "../../agent/control/kinds/translate.fake.ts";
 import { requestFacts } from "../../agent/l7/request-facts.ts";
 import type { PolicyAction } from "../../agent/mesh/policies.ts";
+import { requestOf } from "../../agent/plan/explain-request.ts";
 import { compileRules } from "../../agent/policy/compile-rule.ts";
 import { matchesRule } from "../../agent/policy/match.ts";
 import { facts } from "../../agent/policy/policy.fake.ts";
@@ -77,4 +78,9 @@ for (const [name, asks] of Object.entries(clients))
       assert.equal((await asks(asked, under.port)).stdout.trim(), "403", seen.join());
       assert.equal((await asks("shop.test", under.port)).stdout.trim(), "200");
       assert.equal(seen[0]?.startsWith(asked.replace("b\u00fccher", "xn--bcher-kva")), true, seen[0]);
+      // `orlop explain --host` answers for what the client has sent.
+      assert.equal(
+        Reflect.get(requestOf("shop/api:80", { host: `${asked}:${under.port}` }) ?? {}, "authority"),
+        seen[0],
+      );
     });
