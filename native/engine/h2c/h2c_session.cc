@@ -45,7 +45,8 @@ void H2cSession::Begin(bool opened) {
   services_.shares.Begin(this, of_.pod_idx);
   if (!opened) return End(CloseCause::kShed);
   services_.timers.Start(&head_due_, kHeadMs);
-  Pump();
+  // With a reading that nobody asks for, the connections of a pod that begin together would take a turn that long as they are many.
+  services_.shares.MayRead(this) ? Pump() : OnWork();
 }
 
 void H2cSession::Stop(CloseCause cause) {
