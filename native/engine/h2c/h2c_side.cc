@@ -112,7 +112,7 @@ H2cSide::Got H2cSide::Read() {
       return Got::kFailed;
     }
     if (found == 0) {
-      got = end_->ended() ? Got::kEnded : Got::kNothing;
+      got = reset_ ? Got::kFailed : end_->ended() ? Got::kEnded : Got::kNothing;
       break;
     }
     size_t taken = 0;
@@ -170,6 +170,7 @@ int H2cSide::WriteOut() {
 }
 
 int H2cSide::Flush() {
+  if (mute_) return 0;
   int error = 0;
   bool was_full = false;
   // A socket that has taken all that waited says nothing more: what nghttp2 has kept meanwhile follows at once.
@@ -179,6 +180,11 @@ int H2cSide::Flush() {
     if (error == 0) error = WriteOut();
   } while (error == 0 && was_full && out_.size() < kMostWaiting);
   if (error == 0 && out_.empty() && fin_ && !end_->pulls()) end_->ShutWrite();
+  if (!is_server_ && (error == ECONNRESET || error == EPIPE)) {
+    error = 0;
+    mute_ = true;
+    user_.OnMayReadSide();
+  }
   const size_t memory = h2_.memory();
   CountFrames(memory > kUsualBytes ? memory - kUsualBytes : 0);
   if (held_back_ && !h2_.crowded()) {

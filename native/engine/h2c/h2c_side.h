@@ -56,7 +56,14 @@ class H2cSide final : public H2Handler {
   // Bytes that are dropped, behind the last frame that counts. False: none come any more.
   bool Discard();
   int error() const { return error_; }
-  // Frames into the end. 0, or an errno of the end.
+  // It was reset behind what its end still holds: Receive says so once that is read.
+  void NoteReset(int code) {
+    reset_ = true;
+    error_ = code;
+  }
+  // It takes nothing more; what it has said before is still read.
+  bool mute() const { return mute_; }
+  // Frames into the end. 0, or an errno of the end. An application's reset is none: answers may lie before it, so that Receive has it.
   int Flush();
   // For an end that pulls, as ByteEnd::User::OnPull.
   ssize_t Pull(const Pieces& into, bool* more);
@@ -110,6 +117,8 @@ class H2cSide final : public H2Handler {
   bool heard_ = false;
   bool fin_ = false;
   bool silent_ = false;  // this side writes no more frames and reads none
+  bool mute_ = false;    // it writes none, and reads
+  bool reset_ = false;
   bool abuses_ = false;
   bool held_back_ = false;  // a caller is not read before it has read
   Timer slow_;              // until then it is not read

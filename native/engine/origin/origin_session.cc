@@ -32,7 +32,7 @@ void OriginSession::Open(OriginLink& link) {
 }
 
 bool OriginSession::HasRoom() const {
-  if (phase_ != Phase::kOpen || retired_) return false;
+  if (phase_ != Phase::kOpen || retired_ || side_.mute()) return false;
   const H2Session& frames = const_cast<H2cSide&>(side_).frames();
   return frames.streams() < frames.Limit() && !frames.crowded();
 }
@@ -62,8 +62,11 @@ void OriginSession::OnOriginLost() {
   Lose(CloseCause::kResetByUpstream, 0, {});
 }
 
+// What it has said before is read first.
 void OriginSession::OnReset(ByteEnd&, int code) {
-  Lose(CloseCause::kResetByUpstream, code, {});
+  if (phase_ != Phase::kOpen) return Lose(CloseCause::kResetByUpstream, code, {});
+  side_.NoteReset(code);
+  Pump();
 }
 
 ssize_t OriginSession::OnPull(ByteEnd&, const Pieces& into, bool* more) {
