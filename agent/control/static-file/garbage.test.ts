@@ -21,7 +21,7 @@ const oldBytes = (): number =>
     .filter(({ space_name }) => space_name === "old_space" || space_name === "large_object_space")
     .reduce((sum, { space_used_size }) => sum + space_used_size, 0);
 
-test(`${CHANGES} changes of a file of ${TEXT_BYTES} bytes leave less than ten of its texts in the old generation`, async (t) => {
+test(`${CHANGES} changes of a file of ${TEXT_BYTES} bytes leave less than twenty of its texts in the old generation`, async (t) => {
   const path = join(folderOf(t), "mesh.d");
   mkdirSync(path);
   const signal = new AbortController().signal;
@@ -41,5 +41,7 @@ test(`${CHANGES} changes of a file of ${TEXT_BYTES} bytes leave less than ten of
   for (let nth = 0; nth < CHANGES; nth++) await change(100 + nth);
   const left = oldBytes() - before;
   t.diagnostic(`${Math.round(left / CHANGES)} bytes a change`);
-  assert.ok(left < 10 * TEXT_BYTES, `${left} bytes`);
+  // All else that gets old with them is as much as nine or ten, on a busy machine more. A text that lived through a second collection would be
+  // forty of them.
+  assert.ok(left < 20 * TEXT_BYTES, `${left} bytes`);
 });
