@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
+import { untilByTurns } from "../../test/support/until.ts";
 import { Readiness, startMetricsServer, startReadyServer } from "./health.ts";
 
 const here = { host: "127.0.0.1", port: 0 };
@@ -120,7 +121,7 @@ test("whoever holds all connections that a server has, and opens them again, kee
     });
   };
   for (let at = 0; at < 100; at += 1) hold();
-  while (opened < 64) await new Promise(setImmediate);
+  await untilByTurns(() => opened >= 64, { seen: () => opened });
   for (let asked = 0; asked < 20; asked += 1)
     assert.equal(
       (await fetch(`http://127.0.0.1:${ready.port}/healthz/ready`, { headers: { connection: "close" } })).status,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { untilByTurns as until } from "../../test/support/until.ts";
 import type { ApiAnswer, Ask } from "../control/kubernetes/api-answer.ts";
 import { followNodeTaints, NODE_TAINT } from "./node-taints.ts";
 
@@ -98,9 +99,6 @@ function start(t: TestContext): FakeNodes {
   return nodes;
 }
 
-const until = async (isSo: () => boolean): Promise<void> => {
-  while (!isSo()) await turn();
-};
 const settled = async (): Promise<void> => {
   for (let at = 0; at < 50; at++) await turn();
 };

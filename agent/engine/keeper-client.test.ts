@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { closeSync, openSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { untilByTurns } from "../../test/support/until.ts";
 import { LENT_MAPS } from "../keeper/protocol.ts";
 import { KeeperClient, type KeeperEvents } from "./keeper-client.ts";
 import { type ChannelEvents, KeeperLost } from "./keeper-session.ts";
@@ -76,7 +77,7 @@ const pod = { podIdx: 1, uid: "p" };
 
 async function started(keeper: ReturnType<typeof setUp>): Promise<void> {
   keeper.start();
-  while (!keeper.client.connected) await turn();
+  await untilByTurns(() => keeper.client.connected);
 }
 
 test("an answer that comes too late is closed, and the next request is not confused by it", async () => {
@@ -122,7 +123,7 @@ test("what is no message ends the connection, and it is made anew", async () => 
     await started(keeper);
     keeper.raw(text);
     assert.equal(keeper.client.connected, false, text);
-    while (!keeper.client.connected) await turn();
+    await untilByTurns(() => keeper.client.connected);
     assert.equal(keeper.channels(), 2);
     keeper.client.close();
   }
@@ -131,7 +132,7 @@ test("what is no message ends the connection, and it is made anew", async () => 
 test("a keeper that never greets is given up and tried again; no connection was lost, so none is reported", async () => {
   const keeper = setUp({ greet: false, timeoutMs: 30 });
   keeper.start();
-  while (keeper.channels() < 2) await turn();
+  await untilByTurns(() => keeper.channels() >= 2);
   assert.deepEqual(keeper.lost, []);
   keeper.client.close();
   await assert.rejects(keeper.client.programs(), KeeperLost);
@@ -162,7 +163,7 @@ test("each state says whether there is a keeper, and why not", async () => {
   await assert.rejects(client.programs(), KeeperLost);
   keeper.start();
   assert.deepEqual(state(), [false, "not connected yet"]);
-  while (!client.connected) await turn();
+  await untilByTurns(() => client.connected);
   assert.deepEqual(state(), [true, ""]);
   keeper.hangUp();
   const why = "the keeper closed the connection";
@@ -170,9 +171,9 @@ test("each state says whether there is a keeper, and why not", async () => {
   keeper.hangUp();
   keeper.start();
   assert.equal(keeper.channels(), 1, "only the timer connects again");
-  while (keeper.channels() < 2) await turn();
+  await untilByTurns(() => keeper.channels() >= 2);
   assert.deepEqual(state(), [false, why], "until the next welcome");
-  while (!client.connected) await turn();
+  await untilByTurns(() => client.connected);
   client.close();
   assert.deepEqual([state(), keeper.lost], [[false, "the agent ends"], [why]]);
   keeper.start();

@@ -4,8 +4,8 @@ import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
+import { until } from "../../test/support/until.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient } from "../engine/keeper-client.ts";
 import { FdSocket } from "./addon.ts";
@@ -71,9 +71,13 @@ function startClient(): Promise<KeeperClient> {
 
 const descriptors = (): number => readdirSync("/proc/self/fd").length;
 
-/** Until so many agents are there, and no more descriptors than `most`, since what the others had is closed; how many. With a leak it never ends. */
+/** Until so many agents are there, and no more descriptors than `most`, since what the others had is closed; how many. A leak is what it waits for in vain. */
 async function settled(agents: number, most = Number.POSITIVE_INFINITY): Promise<number> {
-  while (lender.agents !== agents || descriptors() > most) await sleep(1);
+  const what = `${agents} agents, and ${most} descriptors at most`;
+  await until(() => lender.agents === agents && descriptors() <= most, {
+    what,
+    seen: () => [lender.agents, descriptors()],
+  });
   return descriptors();
 }
 

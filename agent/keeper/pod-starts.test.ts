@@ -4,6 +4,7 @@ import { closeSync, fstatSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { until } from "../../test/support/until.ts";
 import { FdSocket } from "./addon.ts";
 import type { StartAnswer } from "./cni-protocol.ts";
 import { parseStart } from "./cni-protocol.ts";
@@ -261,9 +262,6 @@ test("300 plug-ins at once: all wait, a namespace that goes is heard meanwhile, 
     clients.push(client);
     client.send(Buffer.from(text), Int32Array.from(fds));
     return new Promise((resolve) => client.onMessage((bytes) => resolve(bytes.toString("utf8"))));
-  };
-  const until = async (isSo: () => boolean): Promise<void> => {
-    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
   };
   // At once: nobody accepts before the last has connected.
   const answers = Array.from({ length: 300 }, (_, at) => call(request("add", `uid-${at}`), [fd]));

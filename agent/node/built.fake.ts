@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import type { LogFields, LogRoom } from "../observe/log.ts";
+
+export { untilByTurns as until } from "../../test/support/until.ts";
 
 /** Lines as `<room> <level> <message>`, behind it the error, if any. */
 export function fakeLog() {
@@ -23,8 +24,4 @@ export function scratch(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "orlop-node-"));
   t.after(() => rmSync(folder, { recursive: true }));
   return folder;
-}
-
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn();
 }

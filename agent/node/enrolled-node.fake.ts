@@ -1,11 +1,12 @@
 // tests · an enrollment on a node of plain state, with what tests do to it: the mesh changes, a keeper comes.
 import type { TestContext } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import { workload } from "../mesh/mesh.fake.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { FakeNode } from "./enrollment.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 import type { EnrollmentTimes } from "./enrollment-ports.ts";
+
+export { untilByTurns as until } from "../../test/support/until.ts";
 
 export const web = workload("web", { addresses: ["10.0.0.1"] });
 export const api = workload("api", { addresses: ["10.0.0.2"] });
@@ -40,8 +41,4 @@ export function setUp(
     await enrollment.keeperCame(node.keeperComes());
   };
   return { node, enrollment, change, remove, start };
-}
-
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn();
 }

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import { Dice } from "../../test/support/dice.ts";
+import { until } from "../../test/support/until.ts";
 import { loadConfig } from "../config/load.ts";
 import { FakeCluster } from "../control/kubernetes/cluster.fake.ts";
 import { watchedKinds } from "../control/kubernetes/watched-kinds.ts";
@@ -96,13 +96,13 @@ test(
       await running;
       await close();
     });
-    const until = async (condition: () => boolean): Promise<void> => {
-      while (!condition()) await turn();
-    };
     await until(() => thing.source.status().state === "synced");
     assert.equal(thing.source.status().from, `https://127.0.0.1:${port}`);
     assert.deepEqual([mesh.workloadAt("10.0.0.1")?.name, [...mesh.peerAuthentications()].length], ["web", 1]);
-    assert.equal(statSync(join(folder, "state", "last-good-cluster.jsonl")).mode & 0o777, 0o600);
+    const lastGood = join(folder, "state", "last-good-cluster.jsonl");
+    // The mesh counts at once, and is kept a moment later.
+    await until(() => existsSync(lastGood));
+    assert.equal(statSync(lastGood).mode & 0o777, 0o600);
 
     tokens[0] = "Bearer two";
     writeFileSync(join(folder, "token"), "two\n");

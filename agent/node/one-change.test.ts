@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { serialize } from "node:v8";
+import { untilByTurns } from "../../test/support/until.ts";
 import { orlopBackends, orlopGate, orlopInKey, orlopOutKey, orlopPairKey, orlopVipKey } from "../abi.ts";
 import { readingFile } from "../control/static-file/mesh-file.ts";
 import { StaticFileSource } from "../control/static-file/source.ts";
@@ -149,7 +150,7 @@ async function follow(t: TestContext, workloads: number) {
   if (work.batches === 0) await next();
   // The first mesh goes to a thread in parts.
   const isSent = (): boolean => work.messages >= Math.max(1, Math.ceil(work.updates / 1_000));
-  while (!isSent()) await new Promise((resolve) => setImmediate(resolve));
+  await untilByTurns(isSent, { what: "the mesh is sent", seen: () => work });
   assert.equal([...mesh.workloads()].length, workloads + 2);
   return {
     setHealthy,

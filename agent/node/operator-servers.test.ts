@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../../test/support/until.ts";
 import { Readiness } from "../admin/health.ts";
 import { aSource } from "../admin/source.fake.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
@@ -75,7 +76,7 @@ test("as long as another agent has them open, the next tries again; what it coul
   await next.openWhenFree();
   assert.equal(warnings.length, 1);
   await old.close();
-  while (!(await isReady()) || !(await isAnswered(path))) await sleep(5);
+  await until(async () => (await isReady()) && (await isAnswered(path)));
 });
 
 test("an agent that yields before it could open them stops trying", async (t) => {

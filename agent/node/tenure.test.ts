@@ -1,7 +1,8 @@
 // tenure.ts: acts in their order, descriptors with an owner, and a keeper that refuses or goes.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
+import { until } from "../../test/support/until.ts";
 import type { LentMaps, Welcome } from "../engine/keeper-client.ts";
 import type { WelcomedRole } from "../keeper/protocol.ts";
 import { NodeTenure } from "./tenure.ts";
@@ -86,7 +87,7 @@ describe("an agent's tenure", () => {
     refuse(2);
     tenure.welcomed(welcome("waiting"));
     tenure.happened({ type: "ready" });
-    while (!calls.includes("hold 2")) await sleep(1);
+    await until(() => calls.includes("hold 2"), { seen: () => calls });
     assert.deepEqual(calls, ["lent 1", "take", "take", "take", "hold 2"]);
   });
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../../test/support/until.ts";
 import { BAD_FILE_STATUS, keepRunning } from "./keep-running.ts";
 
 /** Announces a handover and goes on until it is asked to end. */
@@ -23,9 +23,8 @@ function setUp(scripts: readonly string[]) {
   };
   const say = (message: string): void => void said.push(message);
   const status = keepRunning({ name: "agent", start }, { signal: stop.signal, say });
-  const started = async (count: number): Promise<void> => {
-    while (children.length < count) await sleep(5);
-  };
+  const started = (count: number): Promise<void> =>
+    until(() => children.length >= count, { what: `${count} processes were started`, seen: () => said });
   return { stop, children, said, status, started };
 }
 
@@ -97,7 +96,7 @@ describe("keeping a program running", () => {
 
   test("the order to stop during the pause before a new start starts nothing", async () => {
     const { stop, children, said, status } = setUp(["exit 1"]);
-    while (said.length < 4) await sleep(5);
+    await until(() => said.length >= 4, { seen: () => said });
     stop.abort();
     const started = children.length;
     await status;

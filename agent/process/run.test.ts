@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { until as waitUntil } from "../../test/support/until.ts";
 
 const module = new URL("run.ts", import.meta.url).href;
 
@@ -36,7 +36,8 @@ function startRun(t: TestContext, ends: { readonly keeper?: string; readonly age
   });
   const happened = (): string[] => (existsSync(events) ? readFileSync(events, "utf8").split("\n").filter(Boolean) : []);
   const until = async (event: RegExp, times = 1): Promise<void> => {
-    while (happened().filter((line) => event.test(line)).length < times) await sleep(10);
+    const hasHappened = (): boolean => happened().filter((line) => event.test(line)).length >= times;
+    await waitUntil(hasHappened, { what: `${times} × ${event}`, seen: happened });
   };
   const exit = once(child, "exit").then(([status]) => Number(status));
   return { child, happened, until, exit };

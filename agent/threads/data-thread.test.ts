@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { openSync, readdirSync } from "node:fs";
 import { describe, type TestContext, test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { until as waitUntil } from "../../test/support/until.ts";
 import { workload } from "../mesh/mesh.fake.ts";
 import { newSharedState } from "../traffic/shared-state.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
@@ -31,9 +31,8 @@ async function startThread(t: TestContext) {
   t.after(() => worker.terminate());
   const send = (message: MainMessage): void => worker.postMessage(message);
   const count = (op: DataThreadMessage["op"]): number => heard.filter((message) => message.op === op).length;
-  const until = async (op: DataThreadMessage["op"], times = 1): Promise<void> => {
-    while (count(op) < times) await turn();
-  };
+  const until = (op: DataThreadMessage["op"], times = 1): Promise<void> =>
+    waitUntil(() => count(op) >= times, { what: `${times} × ${op}`, seen: () => heard.map((message) => message.op) });
   await until("ready");
   return { send, heard, count, until, exit, ticks: new Int32Array(ticks) };
 }

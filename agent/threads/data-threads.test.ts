@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { openSync, readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, type TestContext, test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
+import { until } from "../../test/support/until.ts";
 import { duplicate, listenSocket } from "../engine/addon.ts";
 import { workload } from "../mesh/mesh.fake.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
@@ -55,8 +55,8 @@ function endOf(port: number): Promise<string> {
 }
 
 /** The engine closes the listeners of a removed pod in its next turn: a connection of that moment is reset. */
-async function untilRefused(port: number): Promise<void> {
-  while ((await endOf(port)) !== "ECONNREFUSED") await turn();
+function untilRefused(port: number): Promise<void> {
+  return until(async () => (await endOf(port)) === "ECONNREFUSED", { what: `nobody listens at ${port}` });
 }
 
 const openFds = (): number => readdirSync("/proc/self/fd").length;
@@ -73,7 +73,7 @@ describe("data threads", () => {
     assert.equal(await endOf(port), "ECONNRESET");
     await threads.removePod(3, true);
     await untilRefused(port);
-    while (openFds() >= before) await turn();
+    await until(() => openFds() < before, { seen: () => [before, openFds()] });
     assert.deepEqual(died, []);
   });
 
@@ -127,7 +127,7 @@ describe("data threads", () => {
     const { threads } = await startThreads(t);
     const counted = new Set<number>();
     // Half a second of ticks of each thread: each has sent its counts by now, however little processor time it got.
-    while (!threads.ticks.every((count) => count >= 20)) await turn();
+    await until(() => threads.ticks.every((count) => count >= 20), { seen: () => threads.ticks });
     const heard = (thread: number, { op }: AgentMessage): unknown => op === "counted" && counted.add(thread);
     threads.listen(heard);
     assert.deepEqual([...counted].toSorted(), [0, 1]);
@@ -153,7 +153,7 @@ describe("data threads", () => {
     const { threads, died } = await startThreads(t);
     const broken = [{ kind: "workload", op: "upsert", value: null }] as unknown as readonly MeshUpdate[];
     threads.tell({ op: "updates", updates: broken, more: false });
-    while (died.length < 4) await turn();
+    await until(() => died.length >= 4, { seen: () => died });
     const said = died.join("\n");
     assert.match(said, /^0: Cannot /m);
     assert.match(said, /^1: data thread 1 ended with status 1$/m);

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { FdSocket, type FdSocket as Socket } from "../../agent/keeper/addon.ts";
+import { until } from "../../test/support/until.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-fd-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -22,10 +23,9 @@ const closeAll = (...sockets: Socket[]): void => {
   for (const socket of sockets) socket.close();
 };
 const openFds = (): number => readdirSync("/proc/self/fd").length;
-/** Until what was closed is closed: the loop does that in its next turn. With a leak it never ends. */
-async function closedTo(most: number): Promise<void> {
-  while (openFds() > most) await new Promise((resolve) => setTimeout(resolve, 5));
-}
+/** Until what was closed is closed: the loop does that in its next turn. A leak is what it waits for in vain. */
+const closedTo = (most: number): Promise<void> =>
+  until(() => openFds() <= most, { what: `${most} descriptors at most`, seen: openFds });
 const none = new Int32Array();
 
 test("a packet with descriptors arrives whole, in order, close-on-exec", async () => {

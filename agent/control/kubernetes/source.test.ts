@@ -1,6 +1,7 @@
 // A cluster as a source: nothing before everything was read, and each later change alone.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inTime, untilByTurns, until as waitUntil } from "../../../test/support/until.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { SourceStatus } from "../source.ts";
 import type { ApiAnswer } from "./api-answer.ts";
@@ -71,7 +72,7 @@ function server() {
     ask,
     list: (kind: string, items: readonly object[] | number) => lists.get(kind)?.resolve(items),
     event: async (kind: string, type: string, object: object) => {
-      while (!watches.has(kind)) await new Promise(setImmediate);
+      await untilByTurns(() => watches.has(kind), { what: `a watch of ${kind}` });
       watches.get(kind)?.(`${JSON.stringify({ type, object }).replaceAll('"DEEP"', deep)}\n`);
     },
   };
@@ -100,8 +101,8 @@ function run({ ask }: Pick<ReturnType<typeof server>, "ask">) {
   );
   const ending = new AbortController();
   const running = source.run((updates) => void batches.push(updates), ending.signal);
-  const until = (condition: (status: SourceStatus) => boolean): Promise<SourceStatus> =>
-    new Promise((resolve) => {
+  const until = (condition: (status: SourceStatus) => boolean): Promise<SourceStatus> => {
+    const fulfilled = new Promise<SourceStatus>((resolve) => {
       const each = (): void => {
         if (!condition(source.status())) return;
         waiting.delete(each);
@@ -110,6 +111,8 @@ function run({ ask }: Pick<ReturnType<typeof server>, "ask">) {
       waiting.add(each);
       each();
     });
+    return inTime(fulfilled, { what: String(condition), seen: () => ({ status: source.status(), logged }) });
+  };
   const stop = async (): Promise<void> => {
     ending.abort();
     await running;
@@ -171,7 +174,7 @@ test("a kind that is forbidden holds everything back, and the operator reads why
   const api = server();
   const { source, batches, logged, stop } = run(api);
   for (const { kind } of watchedKinds) api.list(kind, kind === "AuthorizationPolicy" ? 403 : []);
-  while (logged.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitUntil(() => logged.length > 0);
   assert.match(
     logged.join(),
     /AuthorizationPolicy: list of AuthorizationPolicy: .*HTTP status 403; what was read before/,

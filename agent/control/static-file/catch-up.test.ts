@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Dice } from "../../../test/support/dice.ts";
+import { until as waitUntil } from "../../../test/support/until.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { DEADLINE, folderOf, names, run, strict, swap, workload } from "./source.fake.ts";
 
@@ -33,7 +34,7 @@ test("who hears of the first mesh can read in the status that something is held 
   const path = join(folder, "mesh.yaml");
   writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
   const former = run(t, folder);
-  while (!existsSync(former.lastGoodFile)) await delay(1);
+  await waitUntil(() => existsSync(former.lastGoodFile));
   writeFileSync(path, workload("a", 1));
   const states: string[] = [];
   const next: { source?: { status(): { readonly state: string } } } = {};
@@ -41,7 +42,7 @@ test("who hears of the first mesh can read in the status that something is held 
   const { source, until } = run(t, folder, { waits: true, emitted });
   next.source = source;
   await until(({ state }) => state === "held");
-  while (states.length === 0) await delay(1);
+  await waitUntil(() => states.length > 0);
   assert.deepEqual(states, ["held"]);
 });
 
@@ -50,7 +51,7 @@ test("an agent that is ahead of the copy does not go back", DEADLINE, async (t) 
   const path = join(folder, "mesh.yaml");
   writeFileSync(path, workload("a", 1));
   const former = run(t, folder);
-  while (!existsSync(former.lastGoodFile)) await delay(1);
+  await waitUntil(() => existsSync(former.lastGoodFile));
   const next = run(t, folder, { waits: true });
   await next.until(({ state }) => state === "synced");
   swap(path, workload("a", 2));
@@ -86,7 +87,7 @@ test("an agent that holds the node already does not go back to an older copy of 
   writeFileSync(path, workload("a", 1));
   const holder = run(t, folder);
   await holder.until(({ state }) => state === "synced");
-  while (!existsSync(holder.lastGoodFile)) await delay(1);
+  await waitUntil(() => existsSync(holder.lastGoodFile));
   const folderOfTexts = join(folder, "run", "last-good");
   const [text = ""] = readdirSync(folderOfTexts).map((name) => join(folderOfTexts, name));
   const older = [holder.lastGoodFile, text].map((file) => ({ file, content: readFileSync(file, "utf8") }));
@@ -95,7 +96,7 @@ test("an agent that holds the node already does not go back to an older copy of 
   // As when the disk is slow: what was accepted last is not written yet.
   for (const { file, content } of older) writeFileSync(file, content.replace('"acceptedAt":"2', '"acceptedAt":"1'));
   await holder.source.hold();
-  while (readFileSync(holder.lastGoodFile, "utf8").includes('"acceptedAt":"1')) await delay(1);
+  await waitUntil(() => !readFileSync(holder.lastGoodFile, "utf8").includes('"acceptedAt":"1'));
   assert.equal(holder.batches.length, 2);
 });
 
@@ -129,7 +130,7 @@ test("a disk that hangs is waited for a second, and what it answers later counts
   assert.equal(next.batches.length, 1);
   writeFileSync(next.lastGoodFile, kept);
   renameSync(`${next.lastGoodFile}.kept`, next.lastGoodFile);
-  while (next.batches.length === 1) await delay(1);
+  await waitUntil(() => next.batches.length > 1);
   assert.deepEqual(names(next.batches[1]), ["-shop/all", "+part", "+late"]);
 });
 
@@ -185,8 +186,8 @@ test(
         await delay(dice.roll(30));
       }
       // Not ready: the file is broken, and the copy of the former agent's first mesh failed, since the file had changed by then.
-      const ready = await Promise.race([next.until(() => next.batches.length > 0), delay(200)]);
-      if (ready === undefined) {
+      await next.until(({ state }) => next.batches.length > 0 || state === "rejected" || state === "held");
+      if (next.batches.length === 0) {
         await next.stop();
         continue;
       }
@@ -225,7 +226,7 @@ async function behind(t: TestContext, more: readonly string[]) {
   writeFileSync(path, `${workload("a", 1)}---\n${strict}---\n${permissive}`);
   const former = run(t, folder, { stillMs: 100 });
   await former.until(({ state }) => state === "synced");
-  while (!existsSync(former.lastGoodFile)) await delay(1);
+  await waitUntil(() => existsSync(former.lastGoodFile));
   const next = run(t, folder, { waits: true });
   await next.until(({ state }) => state === "synced");
   writeFileSync(path, [workload("a", 1), permissive, ...more].join("---\n"));

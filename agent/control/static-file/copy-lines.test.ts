@@ -3,16 +3,16 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { Dice } from "../../../test/support/dice.ts";
+import { until as waitUntil } from "../../../test/support/until.ts";
 import { lastGoodIndex, loadLastGood } from "../last-good.ts";
 import { DEADLINE, folderOf, manyFiles, run, strict, swap, workload } from "./source.fake.ts";
 
 /** The copy was begun: from here on each change is a line. */
 async function begun(lastGoodFile: string, files: number): Promise<void> {
-  while ((await lastGoodIndex(lastGoodFile))?.files.length !== files) await delay(1);
+  await waitUntil(async () => (await lastGoodIndex(lastGoodFile))?.files.length === files);
   // What the index names is on the disk by then, and nothing else is written.
-  while (readdirSync(lastGoodFile.replace(/\.json$/, "")).length !== files) await delay(1);
+  await waitUntil(() => readdirSync(lastGoodFile.replace(/\.json$/, "")).length === files);
 }
 
 test("a change writes as many bytes among 500 files as among three, and no other file", DEADLINE, async (t) => {
@@ -33,8 +33,8 @@ test("a change writes as many bytes among 500 files as among three, and no other
     // change is not counted, since the first copy may still be on its way.
     for (let change = 1; change <= 21; change++) {
       swap(join(path, "2.yaml"), workload("a2", 100 + change));
-      while (batches.length <= change || !readFileSync(lastGoodFile, "utf8").includes(`[10.0.0.${100 + change}]`))
-        await delay(1);
+      const isKept = (): boolean => readFileSync(lastGoodFile, "utf8").includes(`[10.0.0.${100 + change}]`);
+      await waitUntil(() => batches.length > change && isKept(), { seen: () => [change, batches.length] });
       sizes.push(statSync(lastGoodFile).size);
     }
     await stop();
@@ -58,7 +58,7 @@ test(
     const [one, two] = [workload("a", 2), `${workload("a", 3)}---\n${strict}`];
     for (const [at, text] of [one, two].entries()) {
       swap(path, text);
-      while (first.batches.length < at + 2) await delay(1);
+      await first.until(() => first.batches.length >= at + 2);
     }
     await first.stop();
     const whole = readFileSync(first.lastGoodFile, "utf8");
@@ -98,7 +98,7 @@ test(
     const { lastGoodFile, batches, until, stop } = run(t, folder, { path });
     await begun(lastGoodFile, 2);
     swap(join(path, "b.yaml"), workload("b", 3));
-    while (batches.length < 2) await delay(1);
+    await until(() => batches.length >= 2);
     // What is written there by now is not in force.
     writeFileSync(join(path, "b.yaml"), "kind: [");
     await until(({ state }) => state === "rejected");
@@ -109,7 +109,7 @@ test(
     for (let host = 10; host < 30; host++) {
       const before = batches.length;
       swap(join(path, "a.yaml"), `${workload("a", host)}${filler}`);
-      while (batches.length === before) await delay(1);
+      await until(() => batches.length > before);
       assert.ok(statSync(lastGoodFile).size < 1_200_000);
       assert.match(
         (await loadLastGood(lastGoodFile))?.files.find(({ file }) => file.endsWith("a.yaml"))?.text ?? "",
@@ -126,11 +126,11 @@ test("an edit of a text that the copy does not have for the file is no copy", DE
   const path = join(folder, "mesh.yaml");
   const beside = `---\n${workload("b", 9)}---\n${workload("c", 10)}`;
   writeFileSync(path, workload("a", 1) + beside);
-  const { lastGoodFile, batches, stop } = run(t, folder);
+  const { lastGoodFile, batches, until, stop } = run(t, folder);
   await begun(lastGoodFile, 1);
   for (let host = 2; host < 6; host++) {
     swap(path, workload("a", host) + beside);
-    while (batches.length < host) await delay(1);
+    await until(() => batches.length >= host);
   }
   await stop();
   const lines = readFileSync(lastGoodFile, "utf8").split("\n");
@@ -155,7 +155,7 @@ test("a copy that somebody replaced, removed or wrote to is written anew with th
   const folder = folderOf(t);
   const path = join(folder, "mesh.yaml");
   writeFileSync(path, workload("a", 1));
-  const { lastGoodFile, batches } = run(t, folder);
+  const { lastGoodFile, batches, until } = run(t, folder);
   await begun(lastGoodFile, 1);
   const content = readFileSync(lastGoodFile, "utf8");
   let host = 2;
@@ -168,7 +168,7 @@ test("a copy that somebody replaced, removed or wrote to is written anew with th
     meddle();
     const before = batches.length;
     swap(path, workload("a", ++host));
-    while (batches.length === before) await delay(1);
+    await until(() => batches.length > before);
     assert.equal((await loadLastGood(lastGoodFile))?.files[0]?.text, workload("a", host), String(meddle));
   }
 });
@@ -199,7 +199,7 @@ test(
       else if (kind < 4 && texts.size > 1 && texts.has(name)) {
         texts.delete(name);
         rmSync(join(path, name));
-        while (source.batches.length === before) await delay(1);
+        await source.until(() => source.batches.length > before);
       } else {
         const one = name.charAt(0);
         // Beside a document that stays the line has an edit, else the text.
@@ -209,7 +209,7 @@ test(
         const text = `${workload(`w${one}`, 0).replace("10.0.0.0", `10.${one}.1.${step}`)}---\n${filler}`;
         texts.set(name, text);
         swap(join(path, name), text);
-        while (source.batches.length === before) await delay(1);
+        await source.until(() => source.batches.length > before);
       }
       const kept = await loadLastGood(source.lastGoodFile);
       if (kept === undefined) continue;

@@ -4,6 +4,7 @@ import { hash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { until as waitUntil } from "../../../test/support/until.ts";
 import { loadLastGood } from "../last-good.ts";
 import { DEADLINE, folderOf, names, run, strict, swap, workload } from "./source.fake.ts";
 
@@ -159,7 +160,7 @@ test("what is in force after the first mesh is kept already, so that no start fi
     emitted: seen,
   });
   await until((status) => status.state === "synced");
-  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitUntil(() => existsSync(lastGoodFile));
   const wanted: string[] = [];
   for (let host = 2; host < 12; host++) {
     const text = `${workload("a", host)}---\n${strict}`;
@@ -175,7 +176,7 @@ test("a copy that cannot be renewed is not kept: it may lack what protects a pod
   const { until, path, lastGoodFile, warnings, stop } = run(t, folder);
   swap(path, workload("a", 1));
   await until((status) => status.state === "synced");
-  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitUntil(() => existsSync(lastGoodFile));
   rmSync(join(folder, "run", "last-good"), { recursive: true });
   rmSync(lastGoodFile);
   writeFileSync(join(folder, "run", "last-good"), "");
@@ -191,7 +192,7 @@ test("a copy that could not be renewed is written as soon as there is room", DEA
   const { until, path, lastGoodFile, stop } = run(t, folder);
   swap(path, workload("a", 1));
   await until((status) => status.state === "synced");
-  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitUntil(() => existsSync(lastGoodFile));
   rmSync(join(folder, "run", "last-good"), { recursive: true });
   rmSync(lastGoodFile);
   writeFileSync(join(folder, "run", "last-good"), "");
@@ -202,7 +203,7 @@ test("a copy that could not be renewed is written as soon as there is room", DEA
   await until((status) => status.state === "rejected");
   assert.ok(!existsSync(lastGoodFile));
   rmSync(join(folder, "run", "last-good"));
-  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitUntil(() => existsSync(lastGoodFile));
   await stop();
   const again = run(t, folder);
   await again.until((status) => status.fromLastGood);

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { inTime } from "../../../test/support/until.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import type { SourceStatus } from "../source.ts";
@@ -34,7 +35,7 @@ type Running = {
   readonly batches: (readonly MeshUpdate[])[];
   readonly warnings: string[];
   readonly stop: () => Promise<void>;
-  /** Resolves when the status fulfils the condition; the test's own time limit ends a wait in vain. */
+  /** Resolves when the status fulfils the condition; after a wait in vain the test fails with the status that is there. */
   readonly until: (condition: (status: SourceStatus) => boolean) => Promise<SourceStatus>;
 };
 
@@ -96,8 +97,8 @@ export function run(
     await running;
   };
   t.after(stop);
-  const until: Running["until"] = (condition) =>
-    new Promise((resolve) => {
+  const until: Running["until"] = (condition) => {
+    const fulfilled = new Promise<SourceStatus>((resolve) => {
       const check = (): void => {
         const status = source.status();
         if (!condition(status)) return;
@@ -107,6 +108,9 @@ export function run(
       waiting.add(check);
       check();
     });
+    const seen = () => ({ status: source.status(), batches: batches.map(names), warnings });
+    return inTime(fulfilled, { what: String(condition), seen });
+  };
   return { folder, path, lastGoodFile, source, batches, warnings, stop, until };
 }
 
