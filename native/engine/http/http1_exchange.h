@@ -78,6 +78,8 @@ class Http1Exchange {
   void Close() { request_ = Request::kLingering; }
   // No request is open: the next may come.
   bool idle() const { return request_ == Request::kHead; }
+  // The open request's response is whole. Its client may still send the rest of the request.
+  bool answered() const { return response_ == Response::kDone; }
   // The request that was read last has the method HEAD, so its answer has no body.
   bool answers_head() const { return answers_head_; }
   // The next step of a side that has not ended needs none of its bytes: its message is over.

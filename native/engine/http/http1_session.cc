@@ -10,7 +10,8 @@ namespace {
 
 // A body in which nothing moves, although one side could.
 constexpr uint64_t kStalledMs = 300'000;
-constexpr uint64_t kAfterErrorMs = 1'000;
+// An application has gone, and the caller takes nothing of what it said.
+constexpr uint64_t kAfterErrorMs = 5'000;
 constexpr uint64_t kLingerMs = 2'000;
 
 // What the text has of the heap: also what is reserved, since that is what an idle connection would keep.
@@ -101,12 +102,30 @@ void Http1Session::OnUpFailed() {
   up_.DropWaiting();
   if (failing_ || phase_ == Phase::kClosing) return;
   failing_ = true;
-  Deadline(kAfterErrorMs);
+  AwaitTaker();
+}
+
+void Http1Session::LoseApplication(int detail) {
+  if (phase_ == Phase::kOpaque || number_ == 0) return CutAnswer(detail);
+  // A request that waits for its verdict, or got no byte of an answer, must not take the answers before it along.
+  if (!open_ || (status_ == 0 && !answers_ && number_ > 1)) return Finish();
+  if (!exchange_.answered()) return CutAnswer(detail);
+  ReportEnd(RequestOutcome::kAnswered, answered_us(), {});
+  exchange_.Close();
+  Close();
+}
+
+void Http1Session::CutAnswer(int detail) {
+  if (down_.waiting() == 0) return End(cause_of_up(), detail);
+  cut_ = true;
+  AwaitTaker();
 }
 
 void Http1Session::OnReset(ByteEnd& end, int code) {
-  if (route_ && running_ && &end == up_.end) return LoseOrigin();
-  End(&end == down_.end ? CloseCause::kResetByDownstream : cause_of_up(), code);
+  if (!running_) return;
+  if (&end == down_.end) return End(CloseCause::kResetByDownstream, code);
+  route_ ? LoseOrigin() : LoseApplication(code);
+  Pump();
 }
 
 void Http1Session::OnShed(CloseCause cause) {
@@ -173,6 +192,11 @@ void Http1Session::AwaitMovement() {
   Deadline(kStalledMs);
 }
 
+void Http1Session::AwaitTaker() {
+  last_moved_ = moved();
+  Deadline(kAfterErrorMs);
+}
+
 // A process that was killed leaves a FIN, as a caller does that has said all and waits: the two look the same, and its kernel
 // acknowledges keepalive probes for a minute. Bytes are what the kernel resets. The caller that waits gets them anyway.
 void Http1Session::AskCaller() {
@@ -189,9 +213,11 @@ void Http1Session::AskCaller() {
 
 void Http1Session::OnDeadline() {
   if (!running_) return;
-  if (failing_ && phase_ != Phase::kClosing) {
-    if (!route_) return End(cause_of_up(), ECONNRESET);
-    return LoseOrigin();
+  if (cut_ || (failing_ && phase_ != Phase::kClosing)) {
+    if (moved() != last_moved_) return AwaitTaker();
+    if (!route_ || cut_) return End(cause_of_up(), ECONNRESET);
+    LoseOrigin();
+    return Pump();
   }
   if (asks_about_try()) {
     PassTry();

@@ -196,6 +196,11 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Of a connection that is served: what its origin took for the head of its response.
   int32_t answered_us() const { return route_ ? static_cast<int32_t>(route_->answered_us) : 0; }
   void OnUpFailed();
+  // The application's connection is gone, and what it has said was read. Answers that are whole reach the caller as such, and what is there
+  // of the last comes before the reset that tells it from a whole answer.
+  void LoseApplication(int detail);
+  // The answer that has begun ends here, behind what waits.
+  void CutAnswer(int detail);
   // The caller has ended its half behind its request, and the application knows. An application that breaks off then has seen its
   // caller leave, as a proxy would that knows no half-closed callers.
   bool caller_left() const {
@@ -228,6 +233,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnDeadline();
   void Deadline(uint64_t ms) { deadline_.Start(ms); }
   void AwaitMovement();
+  // The same of a caller that takes what an application said that is gone.
+  void AwaitTaker();
   // The caller has ended its half, waits for an answer, and would get no byte that is not a response's of ours.
   bool AwaitsAnswerOfOurs() const {
     return phase_ == Phase::kOpen && status_ == 0 && !answers_ && caller_left() &&
@@ -249,6 +256,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   bool running_ = false;
   bool pumping_ = false;
   bool failing_ = false;       // the application has reset it, behind bytes that may still be read
+  bool cut_ = false;           // the application is gone in the midst of an answer, of which a part waits
   bool finishes_ = false;      // both sides have said all
   bool lingers_ = false;       // the last answer has gone, and the caller has not ended
   bool answers_ = false;       // a head of the open request's response has begun, and is not whole

@@ -137,7 +137,10 @@ void Http1Session::LoseOrigin() {
   const bool silent = !answers_ && up_.held.empty() && status_ == 0;
   const bool used = route_->link && route_->link->used();
   std::string replay = std::move(route_->replay);
-  if (status_ != 0) return End(cause_of_up());
+  if (status_ != 0) {
+    DropLink(false);
+    return LoseApplication(0);
+  }
   if (silent && used) route_->link->WasStale();
   const bool repeats = silent && used && !replay.empty();
   const AnswerInPlace answer = AnswerForLost();

@@ -37,6 +37,7 @@ void Http1Session::Pump() {
     const int error = down_.Flush();
     if (error != 0) End(CloseCause::kResetByDownstream, error);
   }
+  if (cut_ && down_.waiting() == 0) End(cause_of_up(), ECONNRESET);
   if (running_) FinishIfDone();
   pumping_ = false;
   CountHeld();
@@ -58,7 +59,7 @@ ssize_t Http1Session::OnPull(ByteEnd& end, const Pieces& into, bool* more) {
   // Nothing else announces that there is room again, or that the last byte has gone. Behind an ordinary answer nothing waits for that, and
   // a turn would find nothing to do.
   const bool has_room = was_full && !IsFull(side);
-  if (has_room || phase_ >= Phase::kClosing) services_.turn.Again(this);
+  if (has_room || phase_ >= Phase::kClosing || cut_) services_.turn.Again(this);
   return got;
 }
 
@@ -77,7 +78,7 @@ void Http1Session::DiscardRest() {
 bool Http1Session::MayUse(const Http1Side& side) const {
   const Http1Side& other = &side == &down_ ? up_ : down_;
   if (&side == &up_ && phase_ == Phase::kClosing) return false;
-  if (asks_about_try()) return false;
+  if (asks_about_try() || cut_) return false;
   return running_ && phase_ < Phase::kOpaque && !finishes_ && !IsFull(other);
 }
 
@@ -100,7 +101,11 @@ bool Http1Session::Advance(Http1Side& side) {
         LoseOrigin();
         return running_;
       }
-      End(&side == &down_ ? CloseCause::kResetByDownstream : cause_of_up(), -found);
+      if (&side == &down_) {
+        End(CloseCause::kResetByDownstream, -found);
+      } else {
+        LoseApplication(-found);
+      }
       return false;
     }
     if (found == 0) {
@@ -110,7 +115,7 @@ bool Http1Session::Advance(Http1Side& side) {
           LoseOrigin();
           return running_;
         }
-        End(cause_of_up(), ECONNRESET);
+        LoseApplication(ECONNRESET);
         return false;
       }
       if (side.end->ended()) moved |= UseHeld(side);

@@ -236,8 +236,11 @@ void ConnectStream::OnEnd() {
 void ConnectStream::OnClosed(uint32_t code) {
   closed_ = true;
   if (!user_) return owner_.OnStreamClosed(code);
-  // CANCEL and NO_ERROR are how ztunnel and others end a stream whose other half they no longer read: a FIN.
-  if (code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL) return OnEnd();
+  // CANCEL and NO_ERROR are how ztunnel and others end a stream whose other half they no longer read: a FIN. What has ended stays whole,
+  // whatever becomes of the other half.
+  if (ended_ || code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL) return OnEnd();
+  // What came with the reset in one read came before it.
+  if (pieces_) Deliver();
   user_->OnReset(*this, static_cast<int>(code));
 }
 
