@@ -118,28 +118,34 @@ const rapidReset = Buffer.concat(
     frame(frameTypes.rstStream, 0, stream, u32(8)),
   ]),
 );
-const beginnings: readonly (readonly [how: string, flood: (port: number) => Promise<() => void>])[] = [
-  [
-    "on connections that were opened one by one",
-    async (port) => {
-      const callers: RawCaller[] = [];
-      for (let nth = 0; nth < CONNECTIONS; nth++) callers.push(await RawCaller.open(port));
-      return () => callers.forEach(({ socket }) => void socket.write(rapidReset));
-    },
-  ],
-  [
-    "on connections that begin together",
-    async (port) => () => {
-      for (let nth = 0; nth < CONNECTIONS; nth++) {
-        const socket = closedAtEnd(net.connect(port, "127.0.0.1"));
-        socket.on("error", () => {}).resume();
-        socket.write(Buffer.concat([preface, frame(frameTypes.settings, 0, 0), rapidReset]));
-      }
-    },
-  ],
-];
-for (const [how, begin] of beginnings) {
-  test(`a pod with many connections of HTTP/2 has no more of a turn than with one: rapid reset ${how}`, async () => {
+
+/** Their connections have been read before. */
+async function floodLater(port: number): Promise<readonly net.Socket[]> {
+  const callers: RawCaller[] = [];
+  for (let nth = 0; nth < CONNECTIONS; nth++) callers.push(await RawCaller.open(port));
+  for (const { socket } of callers) socket.write(rapidReset);
+  return callers.map(({ socket }) => socket);
+}
+
+/** Their connections begin together. */
+async function floodAtOnce(port: number): Promise<readonly net.Socket[]> {
+  const first = Buffer.concat([preface, frame(frameTypes.settings, 0, 0), rapidReset]);
+  return Array.from({ length: CONNECTIONS }, () => {
+    const socket = closedAtEnd(net.connect(port, "127.0.0.1"));
+    socket.on("error", () => {}).resume();
+    socket.write(first);
+    return socket;
+  });
+}
+
+const floods = [
+  ["a flood on open connections", floodLater, "nobody"],
+  ["a flood on connections that begin together", floodAtOnce, "nobody"],
+  ["a flood whose callers then reset their connections", floodLater, "callers"],
+  ["a flood whose application then resets its connections", floodLater, "application"],
+] as const;
+for (const [what, flood, resetBy] of floods) {
+  test(`a pod with many connections of HTTP/2 has no more of a turn than with one: ${what}`, async () => {
     // Of HTTP/2 it says nothing.
     const app = await serve((socket) => {
       socket.on("data", (data) => {
@@ -149,7 +155,9 @@ for (const [how, begin] of beginnings) {
     using pods = new Pods(app.port);
     const endedInBatch = new Map<number, number>();
     let ended = 0;
+    let closed = 0;
     pods.seen = (event) => {
+      if (event.type === "closed") closed++;
       if (event.type !== "request-ended" || event.podIdx !== 1) return;
       const { batches } = pods.engine.engine.stats();
       endedInBatch.set(batches, (endedInBatch.get(batches) ?? 0) + 1);
@@ -157,12 +165,20 @@ for (const [how, begin] of beginnings) {
     };
     pods.goesOn = ({ podIdx }) => podIdx === 2;
     const bystander = await pods.dial(2);
-    const flood = await begin(pods.port(1));
-    flood();
+    const callers = await flood(pods.port(1));
     let answered = 0;
-    while (ended < CONNECTIONS * REQUESTS) {
+    const goesOn = {
+      nobody: () => ended < CONNECTIONS * REQUESTS,
+      callers: () => closed < CONNECTIONS,
+      application: () => answered < 200,
+    };
+    while (goesOn[resetBy]()) {
       assert.match(await answerTo(bystander.socket, request("/")), /^HTTP\/1\.1 200 /);
       answered++;
+      if (resetBy === "nobody" || answered !== 20) continue;
+      // The first of the application's is the bystander's.
+      const sockets = resetBy === "callers" ? callers : app.connections.slice(1);
+      for (const socket of sockets) socket.resetAndDestroy();
     }
     // What a pod reads beyond its share in a turn, it owes: a reading of a single connection, and not of all.
     const most = Math.max(...endedInBatch.values());

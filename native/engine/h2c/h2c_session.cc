@@ -1,6 +1,7 @@
 // 16 · data thread · a connection of HTTP/2: reads both sides, writes both, and ends with either.
 #include "engine/h2c/h2c_session.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "engine/core/answer.h"
@@ -79,9 +80,17 @@ size_t H2cSession::buffered() const {
 
 void H2cSession::OnReady(ByteEnd& end) {
   if (!running_) return;
-  // A socket keeps its bytes until it is the pod's turn. A socket that fails costs little, and costs nothing afterwards.
-  if (!end.failing() && !services_.shares.MayRead(this)) return;
-  Pump();
+  // A socket keeps its bytes until it is the pod's turn.
+  if (closing_ || services_.shares.MayRead(this)) return Pump();
+  if (!end.failing()) return;
+  // Nobody waits for answers to what a caller has sent before its reset. An application may have answered before its own.
+  if (&end == &caller_.end()) return End(CloseCause::kResetByDownstream, ECONNRESET);
+  if (pumping_ || !has_app()) return;
+  pumping_ = true;
+  ReadApplication();
+  pumping_ = false;
+  services_.shares.Spend(this, app_.TakeWork());
+  OnWork();
 }
 
 void H2cSession::OnArrived(ByteEnd&) {
