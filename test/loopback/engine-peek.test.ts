@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { FirstBytes } from "../../agent/engine/events.ts";
 import { dial, readAll, serve } from "./support.ts";
 import { TestEngine } from "./test-engine.ts";
+import { until } from "./until.ts";
 
 const refOf = ({ conn, generation }: { conn: number; generation: number }) => ({ conn, generation });
 const textOf = ({ bytes }: FirstBytes): string => Buffer.from(bytes).toString("latin1");
@@ -45,9 +46,16 @@ test("it waits for as many as are wanted, and sees them from the beginning each 
   const server = await serve((socket) => socket.pipe(socket));
   using under = peeking(server.port, 2, 6);
   const socket = await dial(under.listen(1, "outbound"));
-  for (const part of ["a", "bc", "de", "f"]) {
-    socket.write(part);
-    await sleep(30);
+  for (const [nth, parts] of [
+    ["a", "bc"],
+    ["de", "f"],
+  ].entries()) {
+    for (const part of parts) {
+      socket.write(part);
+      await sleep(30);
+    }
+    // Each half is one look, also where its parts come together.
+    await until(() => looksOf(under).length > nth);
   }
   assert.deepEqual(looksOf(under).map(textOf), ["abc", "abcdef"]);
   socket.end();
