@@ -28,6 +28,7 @@ export class Prober {
   /** Of earlier generations, and this one's. */
   #refusedBefore = 0;
   #generation = 0;
+  #older: number | undefined;
   #wakers: (() => void)[] = [];
   readonly finished: Promise<void>;
 
@@ -56,6 +57,7 @@ export class Prober {
     this.#refusedBefore = this.refused;
     this.#tallies.clear();
     this.#generation += 1;
+    this.#older = undefined;
     this.#running.write(`mark ${this.#generation}\n`);
   }
 
@@ -79,6 +81,11 @@ export class Prober {
 
   get answered(): number {
     return [...this.#tallies.values()].reduce((sum, { answered }) => sum + answered, 0);
+  }
+
+  /** Attempts that began before the last mark and have not ended; undefined: nothing was heard since. */
+  get older(): number | undefined {
+    return this.#older;
   }
 
   text(): string {
@@ -119,7 +126,7 @@ export class Prober {
           unreached: Number(unreached),
           answered: Number(answered),
         });
-      }
+      } else if (what === "older" && Number(rest[0]) === this.#generation) this.#older = Number(rest[1]);
       const wakers = this.#wakers;
       this.#wakers = [];
       for (const wake of wakers) wake();

@@ -1,9 +1,10 @@
 // test model · when something is allowed: spans of time, opened before the change that allows it and closed after the last
 // effect of the change that forbids it has been seen. Times are microseconds since the epoch.
 
-export const nowUs = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);
+/** By the clock that the native programs read: performance.now() parts from it where the machine's time is set or slewed meanwhile. */
+export const nowUs = (): number => Date.now() * 1_000;
 
-/** Clocks of two programs read the same clock, but JavaScript's is derived from another one at its start. */
+/** More than the whole milliseconds in which JavaScript reads it. */
 const SLACK_US = 2_000;
 
 export class Allowed {

@@ -24,6 +24,8 @@ const isKind = (word: string | undefined): word is InClear["kind"] =>
 
 export class WireWatch {
   readonly #running: Running;
+  /** What came until then was looked at, and heard of: microseconds since the epoch. */
+  readUntilUs = 0;
   /** Rejects when the program ends or when it missed a packet. */
   readonly ended: Promise<void>;
 
@@ -47,6 +49,10 @@ export class WireWatch {
   async #listen(heard: (seen: InClear) => void): Promise<void> {
     for (;;) {
       const [kind, name = "", first, last, packets, bytes] = (await this.#running.line(3_600_000)).split(" ");
+      if (kind === "read") {
+        this.readUntilUs = Number(name);
+        continue;
+      }
       if (!isKind(kind)) throw new Error(`the wire was not seen whole: ${kind} ${name}`);
       heard({
         kind,

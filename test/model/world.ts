@@ -29,10 +29,6 @@ import { WireWatch } from "./wire-watch.ts";
 const OWN_CALLS = 15;
 /** So many attempts in a row that all fail say that a pod refuses. */
 const IN_A_ROW = 12;
-/** So long without a packet in the clear while the pod calls says that its calls are captured. */
-const CAPTURED_US = 300_000;
-/** A call that began before the pod was guarded or captured goes on: its first packet is repeated after a second, when it is given up. */
-const GIVEN_UP_US = 1_300_000;
 /** An agent tries for three seconds to reach the other side, and ends the call then. */
 const PATIENCE_S = 4;
 const CALLS = 3;
@@ -64,6 +60,7 @@ export class World implements ModelWorld {
   /** Each pod's own calls, of its present sandbox. */
   readonly #calls = new Map<PodName, Prober>();
   #knocks: Knocks | undefined;
+  #wire: WireWatch | undefined;
   #closed = false;
   mesh: MeshState = initialMesh;
 
@@ -150,6 +147,7 @@ export class World implements ModelWorld {
       pods,
       heard: (seen) => this.expected.inClear(seen),
     });
+    this.#wire = watch;
     const knocks = new Knocks(outside, this.programs.probe, {
       pods,
       heard: (answered) => this.expected.answered(answered),
@@ -231,20 +229,24 @@ export class World implements ModelWorld {
     const expected = this.expected.of(pod);
     if (!expected.ownCalls.isOpen) return;
     const calls = this.#calls.get(pod);
-    calls?.mark();
-    let from = nowUs();
+    let markedUs = 0;
+    let endedUs = Number.POSITIVE_INFINITY;
+    const mark = (): void => {
+      calls?.mark();
+      [markedUs, endedUs] = [nowUs(), Number.POSITIVE_INFINITY];
+    };
+    mark();
     await this.#within(
-      () => `the calls of ${pod} are captured: ${calls?.text()}, in the clear ${nowUs() - expected.lastOwnUs} us ago`,
+      () =>
+        `the calls of ${pod} are captured: ${calls?.text()}, older ${calls?.older}, in the clear ${nowUs() - expected.lastOwnUs} us ago`,
       () => {
-        // Only a call in the clear is answered; the wire may be read a moment later.
-        if ((calls?.answered ?? 0) > 0) {
-          calls?.mark();
-          from = nowUs();
-        }
+        // Only a call in the clear is answered, and what began in the clear goes on so: its first packet is repeated until it is given up.
+        if ((calls?.answered ?? 0) > 0 || expected.lastOwnUs >= markedUs) mark();
         // A strict pod of which the agent does not know yet is held by the keeper alone: its calls wait for an agent, unheard.
         const ended = refusesPlaintext(this.mesh, pod) ? calls?.unanswered : calls?.failed;
-        const isQuiet = nowUs() - from > GIVEN_UP_US && nowUs() - expected.lastOwnUs > CAPTURED_US;
-        return isQuiet && (ended ?? 0) >= CALLS;
+        if (calls?.older === 0 && (ended ?? 0) >= CALLS) endedUs = Math.min(endedUs, nowUs());
+        // Whatever calls sent that ended by then was looked at.
+        return (this.#wire?.readUntilUs ?? 0) > endedUs;
       },
     );
     expected.ownCalls.close();
@@ -349,12 +351,22 @@ export class World implements ModelWorld {
     );
   }
 
+  /** What the agent says of the mesh that it has. */
+  async #mesh(): Promise<string> {
+    try {
+      const { source } = await view(this.node, "status");
+      return `${source.state} since ${source.appliedAt}`;
+    } catch (error) {
+      return String(error);
+    }
+  }
+
   async #within(what: () => string, done: () => boolean | Promise<boolean>): Promise<void> {
     const end = performance.now() + SETTLE_MS;
     while (!(await done())) {
       if (this.violations.length > 0) return;
       if (performance.now() > end) {
-        this.fails(`not within ${SETTLE_MS} ms: ${what()}`);
+        this.fails(`not within ${SETTLE_MS} ms: ${what()}; the agent: ${await this.#mesh()}`);
         return;
       }
       await new Promise((resolve) => setTimeout(resolve, 5));

@@ -6,6 +6,7 @@
  *   answered NAME BEGAN ENDED            an answer in plaintext
  *   tally GENERATION NAME REFUSED CLOSED UNREACHED ANSWERED
  *                                        of attempts since the last "mark GENERATION" on stdin
+ *   older GENERATION OPEN                attempts from before that mark that have not ended
  * "refused": a reset at connect. "closed": connected, and ended without the answer. "unreached": nobody was
  * there, or nothing was heard for a second, or for SECONDS once connected. Times are CLOCK_REALTIME in microseconds. Ends with its input. */
 #include <arpa/inet.h>
@@ -48,7 +49,7 @@ struct attempt {
 
 static struct target targets[MAX_TARGETS];
 static struct attempt attempts[MAX_FDS];
-static int target_count, generation, epoll_fd, top_fd;
+static int target_count, generation, epoll_fd, top_fd, open_attempts, older, older_news;
 static int64_t patience_us;
 
 static int64_t now_us(void)
@@ -91,7 +92,11 @@ static void finish(int fd, enum outcome outcome)
 	struct target *target = attempt->target;
 
 	target->in_flight--;
-	if (attempt->generation == generation) {
+	open_attempts--;
+	if (attempt->generation != generation) {
+		older--;
+		older_news = 1;
+	} else {
 		target->news = 1;
 		target->refused += outcome == REFUSED;
 		target->closed += outcome == CLOSED;
@@ -120,6 +125,7 @@ static void begin(struct target *target)
 		top_fd = fd;
 	attempts[fd] = (struct attempt){.target = target, .generation = generation, .began = now_us()};
 	target->in_flight++;
+	open_attempts++;
 	if (connect(fd, (struct sockaddr *)&target->to, target->length) && errno != EINPROGRESS) {
 		finish(fd, errno == ECONNREFUSED ? REFUSED : UNREACHED);
 		return;
@@ -172,6 +178,9 @@ static void tell(void)
 			       target->closed, target->unreached, target->answered);
 		target->news = 0;
 	}
+	if (older_news)
+		printf("older %d %d\n", generation, older);
+	older_news = 0;
 	fflush(stdout);
 }
 
@@ -190,12 +199,15 @@ static int take_orders(void)
 	length += got;
 	text[length] = 0;
 	while ((end = strchr(text, '\n'))) {
-		if (sscanf(text, "mark %d", &generation) == 1)
+		if (sscanf(text, "mark %d", &generation) == 1) {
+			older = open_attempts;
+			older_news = 1;
 			for (int i = 0; i < target_count; i++) {
 				struct target *target = &targets[i];
 
 				target->refused = target->closed = target->unreached = target->answered = 0;
 			}
+		}
 		length -= end + 1 - text;
 		memmove(text, end + 1, length + 1);
 	}

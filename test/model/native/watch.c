@@ -5,7 +5,8 @@
  *   answer NAME FIRST LAST PACKETS BYTES   other TCP with payload, neither from nor to :15008
  *   odd NAME FIRST LAST PACKETS BYTES      neither TCP nor ICMP
  *   gaps N                                 packets that the kernel dropped: then the watch proves nothing
- * BYTES: payload. Times are CLOCK_REALTIME in microseconds. */
+ *   read UNTIL                             every packet that came until then was looked at
+ * BYTES: payload. Times are CLOCK_REALTIME in microseconds, of packets when they came and not when they were read. */
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
@@ -79,17 +80,17 @@ static int is_address(const struct address *address, const unsigned char *bytes,
 	return address->length == length && !memcmp(address->bytes, bytes, length);
 }
 
-static void note(int name, enum kind kind, unsigned long bytes)
+static void note(int name, enum kind kind, unsigned long bytes, int64_t came)
 {
 	struct seen *entry = &seen[name][kind];
 
-	entry->last = now_us();
+	entry->last = came;
 	if (entry->packets++ == 0)
 		entry->first = entry->last;
 	entry->bytes += bytes;
 }
 
-static void look_at(const unsigned char *frame, size_t length)
+static void look_at(const unsigned char *frame, size_t length, int64_t came)
 {
 	const unsigned char *ip = frame + 14, *from, *to, *tcp;
 	int is6 = frame[12] == 0x86, size = is6 ? 16 : 4, protocol, name = -1;
@@ -111,7 +112,7 @@ static void look_at(const unsigned char *frame, size_t length)
 	if (name < 0 || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 || (is6 && protocol == 0))
 		return;
 	if (protocol != IPPROTO_TCP || total < header + 20) {
-		note(name, ODD, total > header ? total - header : 0);
+		note(name, ODD, total > header ? total - header : 0, came);
 		return;
 	}
 	tcp = ip + header;
@@ -125,10 +126,10 @@ static void look_at(const unsigned char *frame, size_t length)
 
 	/* Of connections that were opened in time and are ended there may still be acknowledgements. */
 	if (bytes > 0 || (own && tcp[13] & TCP_SYN))
-		note(name, own ? OWN : ANSWER, bytes);
+		note(name, own ? OWN : ANSWER, bytes, came);
 }
 
-static void tell(int fd)
+static void tell(int fd, int64_t read_until)
 {
 	struct tpacket_stats stats;
 	socklen_t length = sizeof(stats);
@@ -144,7 +145,20 @@ static void tell(int fd)
 		}
 	if (!getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &length) && stats.tp_drops)
 		printf("gaps %u\n", stats.tp_drops);
+	printf("read %lld\n", (long long)read_until);
 	fflush(stdout);
+}
+
+/* When the packet came; `read_at` where the kernel does not say it. */
+static int64_t came_at(struct msghdr *message, int64_t read_at)
+{
+	struct cmsghdr *part = CMSG_FIRSTHDR(message);
+	struct timespec at;
+
+	if (!part || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_TIMESTAMPNS)
+		return read_at;
+	memcpy(&at, CMSG_DATA(part), sizeof(at));
+	return at.tv_sec * 1000000LL + at.tv_nsec / 1000;
 }
 
 /* In the kernel: IP only, and no TCP that the pods' prefix did not send (10.90.1.0/24, fd90:0:0:1::/64),
@@ -169,8 +183,8 @@ int main(int argc, char **argv)
 	struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
 	struct sockaddr_ll on = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
 	static unsigned char frame[70000];
-	int fd, room = 16 << 20;
-	int64_t told = now_us();
+	int fd, room = 16 << 20, yes = 1;
+	int64_t told = now_us(), read_until = told;
 
 	if (argc < 5 || argc - 4 > MAX_ADDRESSES)
 		return 2;
@@ -192,22 +206,30 @@ int main(int argc, char **argv)
 		return 3;
 	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof(yes));
 	if (bind(fd, (struct sockaddr *)&on, sizeof(on)))
 		return 3;
 	printf("watching\n");
 	fflush(stdout);
 	for (;;) {
 		struct pollfd ready = {.fd = fd, .events = POLLIN};
+		char parts[CMSG_SPACE(sizeof(struct timespec))];
+		struct iovec whole = {.iov_base = frame, .iov_len = sizeof(frame)};
+		struct msghdr message = {
+		    .msg_iov = &whole, .msg_iovlen = 1, .msg_control = parts, .msg_controllen = sizeof(parts)};
+		int64_t now;
+		ssize_t got;
 
-		if (poll(&ready, 1, TELL_US / 1000) > 0) {
-			ssize_t got = recv(fd, frame, sizeof(frame), MSG_DONTWAIT);
-
-			if (got > 14)
-				look_at(frame, got);
-		}
-		if (now_us() - told >= TELL_US) {
-			tell(fd);
-			told = now_us();
+		poll(&ready, 1, TELL_US / 1000);
+		now = now_us();
+		got = recvmsg(fd, &message, MSG_DONTWAIT);
+		if (got > 14)
+			look_at(frame, got, came_at(&message, now));
+		else if (got < 0)
+			read_until = now;
+		if (now - told >= TELL_US) {
+			tell(fd, read_until);
+			told = now;
 		}
 	}
 }
