@@ -24,9 +24,14 @@ const ROOTS_EVERY_MS = 1_000;
 /** Resolves when the authority has answered, or failed, for the first time. */
 export async function followRoots(parts: TrustRootParts): Promise<Built<TrustBundle>> {
   const { provider, trustDomain, installRoots, onRead, onTrouble, log, everyMs = ROOTS_EVERY_MS } = parts;
-  const bundle = new TrustBundle({ install: installRoots });
-  const ended = new AbortController();
   let known = false;
+  const install = (pem: string): void => {
+    installRoots(pem);
+    // Who changes a root goes on once every agent has said so (docs/upgrade.md).
+    if (known) log.info("the trusted roots changed", { roots: pem.match(/BEGIN CERTIFICATE/g)?.length ?? 0 });
+  };
+  const bundle = new TrustBundle({ install });
+  const ended = new AbortController();
   let trouble = "";
   const failed = (error: unknown): void => {
     const why = error instanceof Error ? error.message : String(error);
