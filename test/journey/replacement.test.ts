@@ -2,6 +2,7 @@
 // late. A next agent that dies at the hand-over gives the node back, and a keeper that dies loses nothing. `make soak` does the same with the large counts.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { watch } from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,6 +21,8 @@ const CALLS = soaks ? 10_000 : 1_000;
 /** Replacements until so many calls were made, at most. */
 const MOST_REPLACEMENTS = 4 * REPLACEMENTS;
 const LOAD = 16;
+/** Next agents that serve before the signal reaches them: two processes of a busy machine race. */
+const MOST_TRIES = 20;
 const PARALLEL = 4;
 const ONCE = 8084;
 const DEADLINE_MS = 60_000;
@@ -56,17 +59,24 @@ async function replacementOf(node: Node, pid: number): Promise<void> {
   await until(`the end of agent ${pid}`, DEADLINE_MS, () => (ended(pid) ? true : undefined));
 }
 
+/** Resolves with the agent that holds the node next, as soon as it says so: a look from time to time may come when it serves already. */
+async function nextHolder(node: Node, old: number): Promise<number> {
+  for await (const _ of watch(node.runDir, { signal: AbortSignal.timeout(DEADLINE_MS) })) {
+    const pid = holderOf(node);
+    if (pid !== old) return pid;
+  }
+  return assert.fail("the folder is watched until the next agent comes");
+}
+
 /**
  * Ends the node's agent and kills the next agent at the hand-over. Resolves to the pid of the former, which holds the node again; 0: it had ended
  * by then, since the next agent had everything already, and a third holds the node.
  */
 async function killedAtHandOver(node: Node): Promise<number> {
   const old = holderOf(node);
+  const coming = nextHolder(node, old);
   process.kill(old, "SIGTERM");
-  const next = await until("the next agent", DEADLINE_MS, () => {
-    const pid = holderOf(node);
-    return pid === old ? undefined : pid;
-  });
+  const next = await coming;
   process.kill(next, "SIGKILL");
   const isBack = await until("the old agent holds the node again, or has ended", DEADLINE_MS, () =>
     holderOf(node) === old ? true : ended(old) ? false : undefined,
@@ -115,13 +125,14 @@ test(`${REPLACEMENTS} replacements at load ${LOAD}: of ${CALLS} calls none is re
   assert.ok(readWire(await capture.stop(), addresses, [secret]).meshPackets > 0);
 });
 
-test("the next agent dies right after the hand-over: the agent before it takes the node again, then a third takes it", async () => {
+test("the next agent dies right after the hand-over: the agent before it takes the node again, then a third takes it", async (t) => {
   const node = journey.cluster.node("node-a");
   const churn = callVault();
   let old = 0;
   for (let tries = 1; old === 0; tries += 1) {
-    assert.ok(tries <= 5, "each next agent had everything before it was killed");
+    assert.ok(tries <= MOST_TRIES, "each next agent had everything before it was killed");
     old = await killedAtHandOver(node);
+    if (old !== 0) t.diagnostic(`killed in time at the ${tries}. try`);
   }
   await replacementOf(node, old);
   await sleep(500);

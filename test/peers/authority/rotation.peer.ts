@@ -17,13 +17,15 @@ const PATIENCE_MS = 180_000;
 let cluster: Cluster;
 let authority: AuthorityBox;
 let control: Running;
+/** `orlop run` of each node. */
+let programs: ReadonlyMap<string, Running>;
 
 before(async () => {
   cluster = await createCluster({ nodes: demoNodes, nodeConfig: "  dataThreads: 1\n" });
   cluster.writeMesh(meshText(cluster, initialState));
   authority = await startAuthority(cluster, { leafTtlSeconds: 60, rootSpreadSeconds: 3 });
   control = await authority.startControl();
-  await Promise.all([startMesh(cluster), ...cluster.nodes.flatMap(({ pods }) => pods).map(startServers)]);
+  [programs] = await Promise.all([startMesh(cluster), ...cluster.nodes.flatMap(({ pods }) => pods).map(startServers)]);
 });
 after(() => cluster?.close());
 
@@ -55,6 +57,9 @@ peerCase(
     const churn = startChurn(cluster.pod("web"), target, 2, "while certificates change");
     authority.tell({ secret: await newRootData("cluster.local", Date.now()) });
     await until("both roots", PATIENCE_MS, () => (roots() === 2 ? true : undefined));
+    const trustBoth = (): boolean =>
+      [...programs.values()].every(({ stderr }) => stderr.includes("the trusted roots changed"));
+    await until("both nodes to trust both roots", PATIENCE_MS, () => (trustBoth() ? true : undefined));
     control.kill("SIGKILL");
     await control.wait(10_000);
     // It has only the new key, and serves once every node has had the time to learn of its root.
