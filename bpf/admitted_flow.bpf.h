@@ -12,13 +12,23 @@
 #include "same_node.bpf.h"
 #include "usage.bpf.h"
 
-static __always_inline void withdraw_announcement(const struct orlop_tuple *tuple)
+/* Of a tuple that was just found announced by that pod. 0: somebody else has withdrawn it meanwhile. */
+static __always_inline int withdraw_announced(const struct orlop_tuple *tuple, __u32 src_pod_idx)
+{
+	struct orlop_usage *usage = usage_of(src_pod_idx);
+
+	if (!usage || bpf_map_delete_elem(&joined_flow, tuple))
+		return 0;
+	RETURN(usage->joined);
+	return 1;
+}
+
+/* 0: there was no such entry. */
+static __always_inline int withdraw_announcement(const struct orlop_tuple *tuple)
 {
 	struct orlop_joined *joined = bpf_map_lookup_elem(&joined_flow, tuple);
-	struct orlop_usage *usage = joined ? usage_of(joined->src_pod_idx) : NULL;
 
-	if (usage && !bpf_map_delete_elem(&joined_flow, tuple))
-		RETURN(usage->joined);
+	return joined && withdraw_announced(tuple, joined->src_pod_idx);
 }
 
 /* Judged once more: the socket can be found by who ends connections from here on, so that a verdict which
@@ -48,8 +58,10 @@ static __always_inline void announce(struct bpf_sock_ops *ctx, struct orlop_sock
 		count(ORLOP_COUNT_JOINED_BUDGET);
 		return;
 	}
-	withdraw_announcement(&tuple);
-	if (bpf_map_update_elem(&joined_flow, &tuple, &joined, BPF_NOEXIST)) {
+	/* It fails for a full map, or for an earlier connection between the same ends, which is over. */
+	if (bpf_map_update_elem(&joined_flow, &tuple, &joined, BPF_NOEXIST) &&
+	    (!withdraw_announcement(&tuple) ||
+	     bpf_map_update_elem(&joined_flow, &tuple, &joined, BPF_NOEXIST))) {
 		sock->flags &= ~ORLOP_SOCK_JOINED;
 		count(ORLOP_COUNT_JOINED_MAP_FULL);
 		return;

@@ -111,17 +111,17 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 	sock->flags = ORLOP_SOCK_PASSIVE | ORLOP_SOCK_OPENED;
 	/* Admitted once: from here on the connection is found without sk_lookup. */
 	fill_tuple(&tuple, &e.remote, e.remote_port, &e.local, e.local_port);
-	if (withdraw_dial(&tuple))
-		sock->flags |= ORLOP_SOCK_FROM_AGENT;
-	else if (withdraw_node_flow(&tuple, 0, &sock->node_cgroup))
-		sock->flags |= ORLOP_SOCK_FROM_NODE;
 	joined = bpf_map_lookup_elem(&joined_flow, &tuple);
 	if (joined && joined->dst_pod_idx == pod->pod_idx) {
 		sock->flags |= ORLOP_SOCK_JOINED;
 		sock->to = e.local;
 		sock->to_port = e.local_port;
 		sock->to_pod_idx = pod->pod_idx;
-		withdraw_announcement(&tuple);
+		withdraw_announced(&tuple, joined->src_pod_idx);
+	} else if (withdraw_dial(&tuple)) {
+		sock->flags |= ORLOP_SOCK_FROM_AGENT;
+	} else if (withdraw_node_flow(&tuple, 0, &sock->node_cgroup)) {
+		sock->flags |= ORLOP_SOCK_FROM_NODE;
 	}
 	watch_states(ctx);
 	opened(ctx, sock, &e);

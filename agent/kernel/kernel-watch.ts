@@ -4,7 +4,7 @@ import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMap, NativeMapClass, NativeRingClass } from "../engine/native-maps.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { accessLine } from "../observe/access-log.ts";
+import { writeAccessLine } from "../observe/access-log.ts";
 import { LineBatch, type Lines } from "../observe/line-writer.ts";
 import type { Logger } from "../observe/log.ts";
 import { type Metric, single } from "../observe/metric.ts";
@@ -79,7 +79,8 @@ export class KernelWatch {
       now: Date.now,
       log: (ended, outcome, atMs) => {
         if (!parts.accessLog) return;
-        this.#lines.add(accessLine(ended, outcome, { atMs, format: "text" }));
+        const line = this.#lines.next();
+        if (line !== null) writeAccessLine(line, ended, outcome, { atMs, format: "text" });
       },
     });
     this.#records = new KernelRecords({

@@ -10,7 +10,7 @@ describe("the access log", () => {
   test("writes what was added before it closes", async (t) => {
     const path = join(scratch(t), "access.log");
     const { thing, close } = openAccessLog(path);
-    thing?.add("one line\n", 1);
+    thing?.add(Buffer.from("one line\n"), 1);
     await close();
     assert.equal(readFileSync(path, "utf8"), "one line\n");
   });

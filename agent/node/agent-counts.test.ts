@@ -5,8 +5,8 @@ import { AgentCounts } from "./agent-counts.ts";
 
 test("what counts as denied, open and dropped is added up over threads", () => {
   const written: string[] = [];
-  const line = (text: string) => ({ text, lines: 1, dropped: 1 });
-  const counts = new AgentCounts({ add: (text) => void written.push(text), dropped: 4 });
+  const line = (text: string) => ({ bytes: Buffer.from(text), lines: 1, dropped: 1 });
+  const counts = new AgentCounts({ add: (bytes) => void written.push(Buffer.from(bytes).toString()), dropped: 4 });
   const deltas = {
     fresh: [],
     rows: new Float64Array(),

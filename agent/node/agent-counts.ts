@@ -26,7 +26,7 @@ export class AgentCounts {
     this.#open.set(thread, deltas.open);
     for (const [key, value] of Object.entries(deltas.decisions)) if (key.startsWith("deny|")) this.#denied += value;
     this.#droppedInThreads += log.dropped;
-    this.#lines?.add(log.text, log.lines);
+    this.#lines?.add(log.bytes, log.lines);
   }
 
   /** A pod that was to be guarded from its first process on has begun. */

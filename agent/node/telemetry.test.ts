@@ -23,7 +23,7 @@ import { Telemetry } from "./telemetry.ts";
 
 const agentFolder = fileURLToPath(new URL("..", import.meta.url));
 const counters = Object.fromEntries(counterNames.map((name, index) => [name, index])) as KernelCounters;
-const noLines = { text: "", lines: 0, dropped: 0 };
+const noLines = { bytes: new Uint8Array(), lines: 0, dropped: 0 };
 
 /** The last map has no entries to count. */
 const maps = [

@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type AccessLogFormat, accessLine } from "./access-log.ts";
+import { accessLine } from "./access-line.fake.ts";
+import type { AccessLogFormat } from "./access-log.ts";
 import { AlikeRecords } from "./alike.ts";
+import { encoded } from "./line-bytes.ts";
 import { LineBatch, LineWriter, openSink, type Sink } from "./line-writer.ts";
 import { anOutcome, aRecord, aWorkload } from "./record.fake.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
@@ -121,7 +123,7 @@ test("a sink that takes little at a time loses nothing and keeps the order", asy
     setImmediate(() => done(null, part.length));
   };
   const writer = new LineWriter({ sink });
-  for (let i = 0; i < 50; i += 1) writer.add(`line ${i}\n`, 1);
+  for (let i = 0; i < 50; i += 1) writer.add(encoded(`line ${i}\n`), 1);
   await writer.flush();
   assert.equal(seen, Array.from({ length: 50 }, (_, i) => `line ${i}\n`).join(""));
   assert.equal(writer.dropped, 0);
@@ -137,7 +139,7 @@ test("a sink that stalls costs the newest lines, counted, within the bound", asy
     });
   };
   const writer = new LineWriter({ sink, limitBytes: 100 });
-  for (let i = 0; i < 30; i += 1) writer.add("0123456789", 1);
+  for (let i = 0; i < 30; i += 1) writer.add(encoded("0123456789"), 1);
   assert.equal(writer.dropped, 20);
   const flushed = writer.flush();
   while (held.length > 0) held.shift()?.();
@@ -154,9 +156,9 @@ test("a sink that says EAGAIN is asked again; one that fails is counted and left
     setImmediate(() => done(code === null ? null : Object.assign(new Error(code), { code }), bytes.length));
   };
   const writer = new LineWriter({ sink, retryMs: 1 });
-  writer.add("lost\n", 1);
+  writer.add(encoded("lost\n"), 1);
   await writer.flush();
-  writer.add("kept\n", 1);
+  writer.add(encoded("kept\n"), 1);
   await writer.flush();
   assert.equal(writer.dropped, 1);
   assert.equal(seen, "kept\n");
@@ -169,7 +171,7 @@ test("a file is appended to, and a symbolic link in its place is refused", async
   for (const line of ["one\n", "two\n"]) {
     const { sink, close } = openSink({ path });
     const writer = new LineWriter({ sink });
-    writer.add(line, 1);
+    writer.add(encoded(line), 1);
     await writer.flush();
     close();
   }
@@ -179,6 +181,6 @@ test("a file is appended to, and a symbolic link in its place is refused", async
 test("a batch is bounded and says what it dropped", () => {
   const batch = new LineBatch(2);
   for (const line of ["a\n", "b\n", "c\n"]) batch.add(line);
-  assert.deepEqual(batch.take(), { text: "a\nb\n", lines: 2, dropped: 1 });
-  assert.deepEqual(batch.take(), { text: "", lines: 0, dropped: 0 });
+  assert.deepEqual(batch.take(), { bytes: encoded("a\nb\n"), lines: 2, dropped: 1 });
+  assert.deepEqual(batch.take(), { bytes: encoded(""), lines: 0, dropped: 0 });
 });

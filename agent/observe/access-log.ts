@@ -4,6 +4,7 @@
 import { statusMeant } from "../l7/grpc-status.ts";
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import { quotedText } from "../mesh/terminal-text.ts";
+import { encoded, type LineBytes } from "./line-bytes.ts";
 import type { ConnectionRecord, Outcome, Party } from "./record.ts";
 import type { RequestRecord } from "./request-record.ts";
 
@@ -29,11 +30,66 @@ export type EndedConnection = {
   readonly traceId: string;
 };
 
-export function accessLine(ended: EndedConnection, outcome: Outcome, { atMs, format }: AccessLineOptions): string {
+/** Writes the line, its end included. */
+export function writeAccessLine(
+  into: LineBytes,
+  { alike, port, traceId }: EndedConnection,
+  outcome: Outcome,
+  { atMs, format }: AccessLineOptions,
+): void {
   const level = outcome.flag === "-" ? "info" : outcome.early ? "warn" : "error";
   const message = outcome.early ? "connection failed" : "connection complete";
-  return lineOf(level, message, fieldsOf(ended, outcome, format), { atMs, format });
+  const { caller, ends, dialled, plain } = alikeParts(alike, format);
+  const words = figureWords[format];
+  // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
+  const ours = alike.reporter === "source";
+  into.add(startOf(level, message, { atMs, format }));
+  into.add(caller);
+  into.addNumber(port);
+  into.add(ends);
+  into.addNumber(ours ? outcome.sentBytes : outcome.receivedBytes);
+  into.add(words.received);
+  into.addNumber(ours ? outcome.receivedBytes : outcome.sentBytes);
+  into.add(words.duration);
+  into.addNumber(Math.floor(outcome.durationUs / 1000));
+  into.add(words.end);
+  if (outcome.flag === "-" && outcome.decision === undefined) into.add(plain);
+  else into.addText(unusualFields(alike, outcome, { dialled, format }));
+  if (traceId !== "") into.addText(next([["trace_id", traceId]], format));
+  into.add(ending[format][message]);
 }
+
+/** What is written between a connection's figures. */
+const figureWords = {
+  text: { received: encoded(" bytes_recv="), duration: encoded(' duration="'), end: encoded('ms"') },
+  json: { received: encoded(',"bytes_recv":'), duration: encoded(',"duration":"'), end: encoded('ms"') },
+} as const;
+
+const endOfLine = encoded("\n");
+const ending = {
+  text: { "connection complete": endOfLine, "connection failed": endOfLine },
+  json: {
+    "connection complete": encoded(',"message":"connection complete"}\n'),
+    "connection failed": encoded(',"message":"connection failed"}\n'),
+  },
+} as const;
+
+type LineStart = AccessLineOptions & { readonly level: string; readonly message: string; readonly bytes: Uint8Array };
+let latestStart: LineStart | undefined;
+
+/** What comes before the first field; the lines of one millisecond have it alike. */
+function startOf(level: string, message: string, { atMs, format }: AccessLineOptions): Uint8Array {
+  const known = latestStart;
+  if (known?.atMs === atMs && known.level === level && known.message === message && known.format === format)
+    return known.bytes;
+  const time = timeText(atMs);
+  const bytes = encoded(format === "json" ? jsonStart(level, time) : textStart(level, message, time));
+  latestStart = { atMs, format, level, message, bytes };
+  return bytes;
+}
+
+const jsonStart = (level: string, time: string): string => `{"level":"${level}","time":"${time}","scope":"access",`;
+const textStart = (level: string, message: string, time: string): string => `${time}\t${level}\taccess\t${message}\t`;
 
 /** @param fields as `written` gives them. */
 function lineOf(
@@ -43,10 +99,8 @@ function lineOf(
   { atMs, format }: { readonly atMs: number; readonly format: AccessLogFormat },
 ): string {
   const time = timeText(atMs);
-  if (format === "json") {
-    return `{"level":"${level}","time":"${time}","scope":"access",${fields},"message":"${message}"}\n`;
-  }
-  return `${time}\t${level}\taccess\t${message}\t${fields}\n`;
+  if (format === "json") return `${jsonStart(level, time)}${fields},"message":"${message}"}\n`;
+  return `${textStart(level, message, time)}${fields}\n`;
 }
 
 let latestMs = Number.NaN;
@@ -163,23 +217,30 @@ function endFields({ source, destination, hbone, service, security }: Connection
   ];
 }
 
-/** Parts of a line that connections have alike: what comes before the caller's port, and the others with what parts them from the part before. */
-type AlikeText = { readonly caller: string; readonly ends: string; readonly dialled: string; readonly verdict: string };
-const alikeByFormat: Readonly<Record<AccessLogFormat, WeakMap<ConnectionRecord, AlikeText>>> = {
+/** Parts of a line that connections have alike: up to the caller's port, from there to the first figure, and what follows the figures of a connection that ended well. */
+type AlikeParts = {
+  readonly caller: Uint8Array;
+  readonly ends: Uint8Array;
+  readonly dialled: string;
+  readonly plain: Uint8Array;
+};
+const alikeByFormat: Readonly<Record<AccessLogFormat, WeakMap<ConnectionRecord, AlikeParts>>> = {
   text: new WeakMap(),
   json: new WeakMap(),
 };
 
-function alikeText(alike: ConnectionRecord, format: AccessLogFormat): AlikeText {
+function alikeParts(alike: ConnectionRecord, format: AccessLogFormat): AlikeParts {
   const known = alikeByFormat[format].get(alike);
   if (known !== undefined) return known;
   const { direction, dialled } = alike;
   const caller = written([["src.addr", bareEndpoint({ ...alike.source, port: 0 }), "bare"]], format);
+  const sent = format === "json" ? ',"bytes_sent":' : " bytes_sent=";
+  const dialledField = next([dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"]], format);
   const made = {
-    caller: caller.slice(0, caller.lastIndexOf(":") + 1),
-    ends: closing[format] + next([...endFields(alike), ["direction", direction]], format),
-    dialled: next([dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"]], format),
-    verdict: next(verdictFields(alike, alike.decision), format),
+    caller: encoded(caller.slice(0, caller.lastIndexOf(":") + 1)),
+    ends: encoded(closing[format] + next([...endFields(alike), ["direction", direction]], format) + sent),
+    dialled: dialledField,
+    plain: encoded(dialledField + next(verdictFields(alike, alike.decision), format)),
   };
   alikeByFormat[format].set(alike, made);
   return made;
@@ -211,25 +272,18 @@ function next(fields: readonly (LogField | false)[], format: AccessLogFormat): s
 /** Behind a value. */
 const closing: Readonly<Record<AccessLogFormat, string>> = { text: "", json: '"' };
 
-function fieldsOf({ alike, port, traceId }: EndedConnection, outcome: Outcome, format: AccessLogFormat): string {
-  const { caller, ends, dialled, verdict } = alikeText(alike, format);
-  // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
-  const ours = alike.reporter === "source";
-  const sent = ours ? outcome.sentBytes : outcome.receivedBytes;
-  const received = ours ? outcome.receivedBytes : outcome.sentBytes;
-  const ms = Math.floor(outcome.durationUs / 1000);
-  const start =
-    format === "json"
-      ? `${caller}${port}${ends},"bytes_sent":${sent},"bytes_recv":${received},"duration":"${ms}ms"`
-      : `${caller}${port}${ends} bytes_sent=${sent} bytes_recv=${received} duration="${ms}ms"`;
-  const trace = traceId === "" ? "" : next([["trace_id", traceId]], format);
-  if (outcome.flag === "-" && outcome.decision === undefined) return start + dialled + verdict + trace;
+/** What follows the figures where the connection failed, or was decided anew. */
+function unusualFields(
+  alike: ConnectionRecord,
+  outcome: Outcome,
+  { dialled, format }: { readonly dialled: string; readonly format: AccessLogFormat },
+): string {
   const decision = outcome.decision ?? alike.decision;
   const reason = decision?.verdict === "deny" ? decision.reason : null;
   const failed = outcome.flag !== "-";
   const error = failed ? next([["error", errorText(outcome, reason)]], format) : "";
   const flags = failed ? next([["response_flags", outcome.flag]], format) : "";
-  return start + error + dialled + flags + next(verdictFields(alike, decision), format) + trace;
+  return error + dialled + flags + next(verdictFields(alike, decision), format);
 }
 
 function partyFields(

@@ -1,6 +1,7 @@
 // main thread · complete lines to stdout or a file: buffered, nothing lost while the sink keeps up; a sink that stalls loses
 // the newest lines, counted, and never memory or the loop.
 import { close, constants, openSync, write } from "node:fs";
+import { LineBytes } from "./line-bytes.ts";
 import type { MetricFamily } from "./metric.ts";
 
 export const lineFamilies = {
@@ -14,26 +15,36 @@ export const lineFamilies = {
 } as const satisfies Record<string, MetricFamily>;
 
 /** Access-log lines on their way from where they were made to the one writer. */
-export type Lines = { readonly text: string; readonly lines: number; readonly dropped: number };
+export type Lines = { readonly bytes: Uint8Array; readonly lines: number; readonly dropped: number };
 
 /** Lines that a data thread gathers between hand-overs; what exceeds the bound is counted, not kept. */
 export class LineBatch {
   readonly #limit: number;
-  #lines: string[] = [];
+  readonly #bytes = new LineBytes();
+  #lines = 0;
   #dropped = 0;
 
   constructor(limit = 10_000) {
     this.#limit = limit;
   }
 
+  /** Where to write exactly one more line, its end included; null: there is no room for it, which is counted. */
+  next(): LineBytes | null {
+    if (this.#lines >= this.#limit) {
+      this.#dropped += 1;
+      return null;
+    }
+    this.#lines += 1;
+    return this.#bytes;
+  }
+
   add(line: string): void {
-    if (this.#lines.length < this.#limit) this.#lines.push(line);
-    else this.#dropped += 1;
+    this.next()?.addText(line);
   }
 
   take(): Lines {
-    const taken = { text: this.#lines.join(""), lines: this.#lines.length, dropped: this.#dropped };
-    this.#lines = [];
+    const taken = { bytes: this.#bytes.take(), lines: this.#lines, dropped: this.#dropped };
+    this.#lines = 0;
     this.#dropped = 0;
     return taken;
   }
@@ -54,7 +65,7 @@ export class LineWriter {
   readonly #sink: Sink;
   readonly #limitBytes: number;
   readonly #retryMs: number;
-  #queue: { readonly bytes: Buffer; readonly lines: number }[] = [];
+  #queue: { readonly bytes: Uint8Array; readonly lines: number }[] = [];
   #queuedBytes = 0;
   #busy = false;
   #dropped = 0;
@@ -71,10 +82,9 @@ export class LineWriter {
     return this.#dropped;
   }
 
-  /** `text` is `lines` complete lines. They are written together or dropped together. */
-  add(text: string, lines: number): void {
-    if (text === "") return;
-    const bytes = Buffer.from(text);
+  /** `bytes` are `lines` complete lines, the writer's from now on. They are written together or dropped together. */
+  add(bytes: Uint8Array, lines: number): void {
+    if (bytes.length === 0) return;
     if (this.#queuedBytes + bytes.length > this.#limitBytes) {
       this.#dropped += lines;
       return;
@@ -112,7 +122,7 @@ export class LineWriter {
     this.#write(bytes, 0, lines);
   }
 
-  #write(bytes: Buffer, from: number, lines: number): void {
+  #write(bytes: Uint8Array, from: number, lines: number): void {
     this.#sink(bytes.subarray(from), (error, written) => {
       if (error?.code === "EAGAIN" || error?.code === "EINTR") {
         setTimeout(() => this.#write(bytes, from, lines), this.#retryMs).unref();

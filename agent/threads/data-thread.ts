@@ -9,7 +9,7 @@ import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { nowhere } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { Lean } from "../mesh/thread-view.ts";
-import { accessLine, isNotable, requestLine } from "../observe/access-log.ts";
+import { isNotable, requestLine, writeAccessLine } from "../observe/access-log.ts";
 import { LineBatch } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Recorder } from "../observe/recorder.ts";
@@ -67,7 +67,8 @@ const recorder = new Recorder({
     engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
   log: (ended, outcome, atMs) => {
     if (options.accessLog === "off") return;
-    lines.add(accessLine(ended, outcome, { atMs, format: options.accessLog }));
+    const line = lines.next();
+    if (line !== null) writeAccessLine(line, ended, outcome, { atMs, format: options.accessLog });
   },
   logRequest: (record) => {
     if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;

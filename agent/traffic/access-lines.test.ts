@@ -4,7 +4,7 @@
 // byte counts follow ztunnel's own test (istio/ztunnel:tests/namespaced.rs, simple_client_server_test).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accessLine } from "../observe/access-log.ts";
+import { accessLine } from "../observe/access-line.fake.ts";
 import { deny } from "../policy/policy.fake.ts";
 import { Bench } from "./traffic.fake.ts";
 

@@ -191,6 +191,33 @@ sys.stdin.readline(); s.close(); print("given up", flush=True); sys.stdin.read()
     }
   });
 
+  test("an announcement that an earlier connection between the same ends has left is replaced, and none is left", async () => {
+    const port = 45_100;
+    const ports = (range: string): void => {
+      const setting = `net.ipv4.ip_local_port_range=${range}`;
+      execFileSync("ip", ["netns", "exec", bench.podName, "sysctl", "-qw", setting]);
+    };
+    const tuple = new Uint8Array(orlopTuple.size);
+    tuple.set(ipToBytes16(POD4), orlopTuple.src);
+    tuple.set(ipToBytes16(OUTSIDE4), orlopTuple.dst);
+    view(tuple).setUint16(orlopTuple.srcPort, port, false);
+    view(tuple).setUint16(orlopTuple.dstPort, PORT, false);
+    const value = new Uint8Array(orlopJoined.size);
+    view(value).setUint32(orlopJoined.srcPodIdx, POD_IDX, little);
+    // Of a pod that had the address before: this announcement admits nobody any more.
+    view(value).setUint32(orlopJoined.dstPodIdx, OTHER_IDX + 1, little);
+    bench.map("joined_flow").put(tuple, value);
+    ports(`${port} ${port}`);
+    try {
+      await whileServing(1, async () => {
+        assert.equal(await bench.inPod(dial(OUTSIDE4, PORT)), `${OUTSIDE4} ${PORT} app ${POD4}`);
+      });
+    } finally {
+      ports("32768 60999");
+    }
+    assert.equal(announced(), 0);
+  });
+
   test("what imitates an announced connection is refused: other address, port, pod; and its tuple after its end", async () => {
     const tuple = new Uint8Array(orlopTuple.size);
     tuple.set(ipToBytes16(POD4), orlopTuple.src);
