@@ -36,7 +36,7 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int e
 		event->src = *pod_addr(pod, addr_is4(dst));
 		event->dst = *dst;
 		event->dst_port = port;
-		bpf_ringbuf_submit(event, 0);
+		event_submit(event);
 	}
 	if (have_set_retval)
 		bpf_set_retval(-err);
@@ -230,7 +230,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 			event->src = *pod_addr(pod, is4);
 			event->dst = *dst;
 			event->dst_port = port;
-			bpf_ringbuf_submit(event, 0);
+			event_submit(event);
 		}
 		return CONNECT_GO;
 	}

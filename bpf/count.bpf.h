@@ -60,6 +60,13 @@ static __always_inline struct orlop_event *event_reserve(__u32 type, __u32 pod_i
 	return event;
 }
 
+/* Nobody waits for the ring: the agent looks into it by a timer. Without the flag the kernel would interrupt itself, to wake
+ * nobody, for the first event after each look. */
+static __always_inline void event_submit(struct orlop_event *event)
+{
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
 /* Any sender of SYNs can cause refusals, so they may fill half of the ring, the other half is kept
  * for what connections report. */
 static __always_inline struct orlop_event *event_reserve_refusal(__u32 reason, __u32 pod_idx)

@@ -105,7 +105,7 @@ static __always_inline void opened(struct bpf_sock_ops *ctx, struct orlop_sock *
 		return;
 	event = event_of(ctx, ORLOP_EVENT_OPEN, sock, e);
 	if (event)
-		bpf_ringbuf_submit(event, 0);
+		event_submit(event);
 }
 
 /* The kernel's byte counts include SYN and FIN. Ours sent a SYN if it dialled, and its FIN was acknowledged
@@ -163,7 +163,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 	event->duration_ns = duration;
 	event->srtt_us = srtt;
 	event->retransmits = retransmits;
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 }
 
 static __always_inline void failed(struct bpf_sock_ops *ctx, const struct orlop_sock *sock)
@@ -178,7 +178,7 @@ static __always_inline void failed(struct bpf_sock_ops *ctx, const struct orlop_
 		add(&sums->failed, 1);
 	event = event_of(ctx, ORLOP_EVENT_FAIL, sock, &e);
 	if (event)
-		bpf_ringbuf_submit(event, 0);
+		event_submit(event);
 }
 
 #endif

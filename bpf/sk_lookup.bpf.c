@@ -60,7 +60,7 @@ static __always_inline int refuse(const struct arrival *a, __u32 reason)
 		event->dst = a->tuple.dst;
 		event->src_port = a->tuple.src_port;
 		event->dst_port = a->tuple.dst_port;
-		bpf_ringbuf_submit(event, 0);
+		event_submit(event);
 	}
 	return SK_DROP;
 }

@@ -192,6 +192,7 @@ sys.stdin.readline(); s.close(); print("given up", flush=True); sys.stdin.read()
   });
 
   test("an announcement that an earlier connection between the same ends has left is replaced, and none is left", async () => {
+    say(0, "join");
     const port = 45_100;
     const ports = (range: string): void => {
       const setting = `net.ipv4.ip_local_port_range=${range}`;
