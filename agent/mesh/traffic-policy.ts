@@ -76,8 +76,8 @@ export type TrafficPolicy = {
   /** Connections of a caller's identity open to a port at once, over all threads of its node, read or not. Absent: as many as come. */
   readonly maxConnections?: number;
   /**
-   * Requests of a caller's identity to a port that may wait at once, over all threads of its node: of HTTP/1 for such a connection, of HTTP/2 for
-   * a stream. Absent: as many as come.
+   * Requests of a caller's identity to a port that may wait at once, over all threads of its node: of HTTP/1 for a connection, until it is open, of
+   * HTTP/2 for a stream. Absent: as many as come.
    */
   readonly maxPending?: number;
   /** Absent: connections are kept as they are without a DestinationRule. */

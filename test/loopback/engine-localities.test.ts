@@ -13,7 +13,7 @@ import { type SharingNode, sharingNode } from "./sharing-node.ts";
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const THREADS = 2;
 const CALLERS = 8;
-const DEVIATIONS = 6;
+const DEVIATIONS = 5;
 
 const place = (region: string, zone: string): Place => ({
   region,

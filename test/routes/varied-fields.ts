@@ -84,7 +84,7 @@ export const variedKinds: Readonly<Record<string, KnownFields>> = {
   DestinationRule: {
     base: {
       ...{ apiVersion: "networking.istio.io/v1", kind: "DestinationRule", metadata },
-      // Without the first two http1MaxPendingRequests and httpCookie are nothing; the others say something by themselves.
+      // Without the second httpCookie is nothing; the others say something by themselves.
       spec: {
         host: "api",
         trafficPolicy: {

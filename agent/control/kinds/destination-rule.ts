@@ -226,7 +226,7 @@ export function toTrafficPolicy(
       ...(successRate && { successRate }),
     },
     maxRequests: most === 0 ? null : most,
-    ...toConnectionCaps(spec.trafficPolicy?.connectionPool ?? null, document, report),
+    ...toConnectionCaps(spec.trafficPolicy?.connectionPool ?? null),
     ...toPool(spec.trafficPolicy?.connectionPool ?? null),
     hash: hash === null ? null : toHash(hash, document, report),
     balance: simple[balance] ?? null,
@@ -268,17 +268,9 @@ function toPool(read: Read<typeof connectionPool> | null): Pick<TrafficPolicy, "
 /** Of Istio's default and of 0 nothing: no limit. */
 function toConnectionCaps(
   read: Read<typeof connectionPool> | null,
-  { from }: Value,
-  report: Report,
 ): Pick<TrafficPolicy, "maxConnections" | "maxPending"> {
   const isCap = (most: number): boolean => most !== 0 && most !== MOST_COUNT;
   const [most, pending] = [read?.tcp?.maxConnections ?? 0, read?.http?.http1MaxPendingRequests ?? 0];
-  if (isCap(pending) && !isCap(most)) {
-    const what = "spec.trafficPolicy.connectionPool.http.http1MaxPendingRequests is not honoured for HTTP/1.1";
-    const why =
-      "no request of HTTP/1.1 waits where as many connections are opened as come; calls of HTTP/2 are counted";
-    report.unsupported(from, what, why, "write tcp.maxConnections beside it where requests of HTTP/1.1 come");
-  }
   return { ...(isCap(most) && { maxConnections: most }), ...(isCap(pending) && { maxPending: pending }) };
 }
 

@@ -35,9 +35,9 @@ void OriginConnection::Lend(OriginLink::User& user) {
 
 void OriginConnection::Open() {
   if (phase_ == Phase::kNew) {
+    if (!pool_.MayWait(*this)) return Finish(CloseCause::kOverflow);
     if (!origin_->capped()) return Dial();
     if (const ConnectionPlaces::Cell place = pool_.TakePlace(*this)) return OnPlace(place);
-    if (!awaited_) return Finish(CloseCause::kOverflow);
     phase_ = Phase::kAwaitsPlace;
     deadline_.Start(origin_->pool.connect_ms > 0 ? origin_->pool.connect_ms : kPlaceMs);
     return;
@@ -63,6 +63,7 @@ void OriginConnection::Dial() {
 void OriginConnection::Adopt(OriginConnection& idle) {
   idle.LeaveIdle();
   deadline_.Cancel();
+  room_.Leave();
   connection_ = std::exchange(idle.connection_, nullptr);
   connection_->HandOver(*this);
   place_ = std::exchange(idle.place_, nullptr);
@@ -82,6 +83,7 @@ void OriginConnection::Orphan() {
 
 void OriginConnection::OnUpstream() {
   deadline_.Cancel();
+  room_.Leave();
   phase_ = Phase::kLent;
   user_->OnOriginOpen();
 }
@@ -184,6 +186,7 @@ void OriginConnection::OnUpstreamEnded(CloseCause cause, int detail, std::string
   Hook<OfOrigin>::Remove();
   Hook<InPool>::Remove();
   pool_.LeavePlace(*this);
+  room_.Leave();
   place_ = awaited_ = nullptr;
   services_.turn.Bury(this);
   OriginLink::User* const user = std::exchange(user_, nullptr);

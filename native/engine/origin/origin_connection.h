@@ -49,7 +49,7 @@ class OriginConnection final : public OriginLink,
   ConnectionPlaces::Cell place() const { return place_; }
   ConnectionPlaces::Cell awaited() const { return awaited_; }
   void Awaits(ConnectionPlaces::Cell cell) { awaited_ = cell; }
-  // Of the request that waits for it.
+  // Of the request that waits for it, until it is open.
   SharedCount& room() { return room_; }
   bool may_be_used() const { return may_be_used_; }
   // Many requests have it at once, of HTTP/2: those wait by themselves.
@@ -98,7 +98,7 @@ class OriginConnection final : public OriginLink,
   Connection* connection_ = nullptr;          // from when it is dialled on
   ConnectionPlaces::Cell place_ = nullptr;    // of a capped origin, while it counts
   ConnectionPlaces::Cell awaited_ = nullptr;  // while it waits
-  SharedCount room_;                          // the same, where a single request does
+  SharedCount room_;                          // of the single request that waits, for a place or for the dial
   OriginLink::User* user_ = nullptr;
   Phase phase_ = Phase::kNew;
   const bool may_be_used_;

@@ -70,8 +70,9 @@ class OriginPool final : public OriginSource, public Turn::Task {
 
   // Of origins whose connections are capped over all threads (origin_pool_places.cc).
   ConnectionPlaces& places() { return places_; }
-  // Null: it hears `OnPlace`, or gets a connection that is idle by then, unless it ends before. Where it awaits nothing behind this, as many wait
-  // as may, and it gets none.
+  // Its request, which has no connection until this is open, is counted among those that wait. False: as many do already as may.
+  bool MayWait(OriginConnection& connection);
+  // Null: it hears `OnPlace`, or gets a connection that is idle by then, unless it ends before.
   ConnectionPlaces::Cell TakePlace(OriginConnection& connection);
   // It has ended, or waits no longer.
   void LeavePlace(OriginConnection& connection);

@@ -14,6 +14,16 @@ constexpr uint32_t kMostHanded = 16;
 
 }  // namespace
 
+bool OriginPool::MayWait(OriginConnection& connection) {
+  const Origin& origin = *connection.origin();
+  // Of a connection that many share each is counted for itself.
+  if (!origin.counts_waiting() || connection.is_shared()) return true;
+  const ConnectionCap cap = origin.cap();
+  int32_t* const room = places_.TakeRoom(places_.CellOf(cap.key), cap.most_waiting);
+  if (room) connection.room().Holds(room);
+  return room != nullptr;
+}
+
 ConnectionPlaces::Cell OriginPool::TakePlace(OriginConnection& connection) {
   const ConnectionCap cap = connection.origin()->cap();
   const ConnectionPlaces::Cell cell = places_.CellOf(cap.key);
@@ -22,11 +32,6 @@ ConnectionPlaces::Cell OriginPool::TakePlace(OriginConnection& connection) {
     placed_++;
     LookLater();
     return cell;
-  }
-  if (!connection.is_shared()) {
-    int32_t* const room = places_.TakeRoom(cell, cap.most_waiting);
-    if (!room) return nullptr;
-    connection.room().Holds(room);
   }
   places_.Await(cell);
   connection.Awaits(cell);
@@ -45,7 +50,6 @@ OriginConnection* OriginPool::FirstAwaiting(ConnectionPlaces::Cell cell) const {
 void OriginPool::StopAwaiting(OriginConnection& connection) {
   places_.AwaitNoMore(connection.awaited());
   connection.Awaits(nullptr);
-  connection.room().Leave();
   connection.Hook<AwaitsPlace>::Remove();
 }
 
