@@ -32,8 +32,8 @@ const IN_A_ROW = 12;
 /** An agent tries for three seconds to reach the other side, and ends the call then. */
 const PATIENCE_S = 4;
 const CALLS = 3;
-/** A change that lets a pod out, or takes it in, is in force by then; with a start of both programs on a busy machine. */
-export const SETTLE_MS = 45_000;
+/** A change that lets a pod out, or takes it in, is in force by then; with a start of both programs on a busy machine: an agent that has a twentieth of a processor takes a minute. */
+export const SETTLE_MS = 150_000;
 const far = { ip4: "10.90.0.201", ip6: "fd90::c9" };
 
 export type NodeKind = Kind<World>;
