@@ -1,38 +1,23 @@
 // operator-servers.ts with real sockets: of two agents in one process, the second opens its own once the first has closed.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePorts } from "../../test/cluster/free-ports.ts";
 import { until } from "../../test/support/until.ts";
 import { Readiness } from "../admin/health.ts";
 import { aSource } from "../admin/source.fake.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
 
-/** A port that nobody uses: two agents of a node have the same. Below those that the kernel gives to others meanwhile (ip_local_port_range). */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const isFree = await new Promise((resolve) => {
-      server.once("listening", () => resolve(true)).once("error", () => resolve(false));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
-
 async function setUp(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), "orlop-servers-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const path = join(folder, "agent.sock");
-  const config = {
-    metrics: { host: "127.0.0.1", port: await freePort() },
-    ready: { host: "127.0.0.1", port: await freePort() },
-  };
+  // Two agents of a node have the same.
+  const [metrics = 0, ready = 0] = await freePorts(2);
+  const config = { metrics: { host: "127.0.0.1", port: metrics }, ready: { host: "127.0.0.1", port: ready } };
   const warnings: string[] = [];
   const agent = (): OperatorServers => {
     const servers = new OperatorServers({
