@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, afterEach, beforeEach, test } from "node:test";
 import { NodeTree } from "./node-tree.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orlop-node-tree-"));
@@ -30,9 +30,14 @@ function process(pid: number | "self", { comm = "kubelet", uids = "0\t0\t0\t0", 
   writeFileSync(join(directory, "cgroup"), `12:cpu:/elsewhere\n0::${path}\n`);
 }
 
-process("self", {});
-writeFileSync(join(proc, "self", "mountinfo"), `30 24 0:26 / ${mount} rw,nosuid - cgroup2 cgroup2 rw\n`);
-process(1, { comm: "systemd" });
+beforeEach(() => {
+  process("self", {});
+  writeFileSync(join(proc, "self", "mountinfo"), `30 24 0:26 / ${mount} rw,nosuid - cgroup2 cgroup2 rw\n`);
+  process(1, { comm: "systemd" });
+});
+afterEach(() => {
+  for (const directory of [proc, mount]) rmSync(directory, { recursive: true, force: true });
+});
 const tree = new NodeTree({ proc, podsCgroup });
 
 test("of a process called kubelet: pid, start, users, namespace, cgroup; others are not looked at", () => {
@@ -64,6 +69,8 @@ test("a path that a cgroup namespace hides is found by the list of processes, ne
 });
 
 test("still there: the same start, name and cgroup", () => {
+  cgroup("system.slice/kubelet.service", [40]);
+  process(40, { path: "/system.slice/kubelet.service" });
   const [kubelet] = tree.kubelets();
   assert.ok(kubelet);
   assert.ok(tree.isStill(kubelet));
