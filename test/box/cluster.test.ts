@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { call, startServers } from "../../demo/app/roles.ts";
+import { until } from "../support/until.ts";
 import { type Cluster, type ClusterSpec, createCluster } from "./cluster.ts";
 import { cgroup2Mount, sweepDeadBoxes } from "./host.ts";
 
@@ -46,9 +46,8 @@ function remains(trace: Trace): string[] {
     .concat(trace.namespaces.filter((name) => live.has(name)));
 }
 
-async function untilNothingRemains(trace: Trace): Promise<void> {
-  for (let tries = 0; remains(trace).length > 0 && tries < 500; tries += 1) await sleep(20);
-  assert.deepEqual(remains(trace), []);
+function untilNothingRemains(trace: Trace): Promise<void> {
+  return until(() => remains(trace).length === 0, { what: "nothing remains", seen: () => remains(trace) });
 }
 
 /** A cluster owned by a process of its own, so that it can be killed. Its last line of output is its trace. */
@@ -139,10 +138,10 @@ describe("local cluster", () => {
       crashing.pod("a2").start(["sh", "-c", "exit 0"]);
       const asked = calm.pod("a1").start(["sh", "-c", "exit 3"]);
       const killed = calm.pod("a2").start(["sh", "-c", "trap 'exit 4' TERM; echo up; while :; do sleep 0.1; done"]);
-      await killed.line(5_000);
+      await killed.line(60_000);
       assert.equal((await asked.finished).status, 3);
       assert.equal((await killed.stop()).status, 4);
-      while (crashed.running) await sleep(20);
+      await until(() => !crashed.running);
       await assert.rejects(crashing.close(), /a1: .*status 3: out of luck/);
       assert.deepEqual(remains(trace), []);
       await calm.close();

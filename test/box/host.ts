@@ -1,7 +1,7 @@
 // test box · what a cluster in a box leaves on the machine, and how all of it goes away again, also after kill -9.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { cgroup2Mount as mountedCgroup2 } from "../../agent/process/mounts.ts";
 
@@ -80,18 +80,25 @@ export function sweepBox(box: BoxDirs): void {
     throw new Error(`cluster ${box.id}: ${done.stderr.trim() || `sweep ended with ${done.status}`}`);
 }
 
+/** None where there is no box. Another process removes the directory with its last box, at any moment. */
+function runDirs(): readonly string[] {
+  try {
+    return readdirSync(RUN_ROOT);
+  } catch {
+    return []; // It is not there: that is the answer.
+  }
+}
+
 /** Removes what dead runs left behind (kill -9, power cut). Returns their ids. Living ones are not touched. */
 export function sweepDeadBoxes(): string[] {
   const cgroupRoot = cgroup2Mount();
   const ids = new Set<string>();
-  if (existsSync(RUN_ROOT)) {
-    for (const name of readdirSync(RUN_ROOT)) {
-      // Died between mkdir and rename: the name itself says whose it was.
-      const [, , pid, started] = /^\.([0-9a-f]{8})-([0-9]+)-([0-9]+)$/.exec(name) ?? [];
-      if (pid !== undefined && startTime(Number(pid)) !== started)
-        rmSync(path.join(RUN_ROOT, name), { recursive: true });
-      else if (/^[0-9a-f]{8}$/.test(name)) ids.add(name);
-    }
+  for (const name of runDirs()) {
+    // Died between mkdir and rename: the name itself says whose it was. Another process may sweep it at the same time.
+    const [, , pid, started] = /^\.([0-9a-f]{8})-([0-9]+)-([0-9]+)$/.exec(name) ?? [];
+    if (pid !== undefined && startTime(Number(pid)) !== started)
+      rmSync(path.join(RUN_ROOT, name), { recursive: true, force: true });
+    else if (/^[0-9a-f]{8}$/.test(name)) ids.add(name);
   }
   for (const name of readdirSync(cgroupRoot)) {
     const id = name.startsWith(CGROUP_PREFIX) ? name.slice(CGROUP_PREFIX.length) : "";
