@@ -260,6 +260,7 @@ export type StatusView = {
     readonly state: "synced" | "rejected" | "held" | "waiting" | "partial" | "stale";
     /** What runs came from the last good copy on disk. */
     readonly fromLastGood: boolean;
+    /** RFC 3339 of the last accepted configuration by which every data thread judges; so are the other fields. Empty: there is none. */
     readonly appliedAt: string;
     readonly objects: number;
     readonly errors: readonly ConfigErrorView[];

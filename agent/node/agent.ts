@@ -35,6 +35,7 @@ import { meshSource, untilNothingIsHeld } from "./mesh-source.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
 import { operatorView } from "./operator-view.ts";
 import { peerCredentials } from "./peer-credentials.ts";
+import { SettledStatus } from "./settled-status.ts";
 import { adoptLastGood, writePid } from "./state-files.ts";
 import { stopSignal, untilAborted } from "./stop-signal.ts";
 import { Telemetry } from "./telemetry.ts";
@@ -138,6 +139,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     }),
     (sweeping) => sweeping.close(),
   );
+  const settled = new SettledStatus({ source, threads });
   const limits = new LimitBuffers(process.hrtime.bigint);
   const known = {
     limits,
@@ -160,7 +162,15 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       config,
       admin: {
         path: config.admin.socket,
-        source: operatorView({ ...known, rootsTrouble: () => rootsTrouble, config, startedAtMs, readiness, log }),
+        source: operatorView({
+          ...known,
+          source: settled,
+          rootsTrouble: () => rootsTrouble,
+          config,
+          startedAtMs,
+          readiness,
+          log,
+        }),
         peerOf: (socket) => peerCredentials(socket, engine.peerCredentials),
         ownUid: config.agentUid,
       },
@@ -268,6 +278,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       source,
       mesh,
       threads,
+      settled,
       limits,
       watch,
       pairs,

@@ -28,6 +28,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
       },
     },
     threads: { tell: ({ op }) => void calls.push(`threads ${op}`) },
+    settled: { sent: () => void calls.push("sent") },
     limits: {
       before: () => {
         calls.push("limits");
@@ -54,7 +55,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
     leaving: leaving.signal,
     onApplied: () => void calls.push("applied"),
   });
-  const always = ["before", "mesh", "limits", "threads limit-cells", "threads updates", "after"];
+  const always = ["before", "mesh", "limits", "threads limit-cells", "threads updates", "sent", "after"];
   emit([]);
   assert.deepEqual(calls.splice(0), [...always, "names", "pairs", "tables", "directs", "applied", "enrollment"]);
   leaving.abort();

@@ -10,11 +10,13 @@ import type { DataThreads } from "../threads/data-threads.ts";
 import type { LimitBuffers } from "../threads/limit-buffers.ts";
 import type { Built } from "./built.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
+import type { SettledStatus } from "./settled-status.ts";
 
 export type MeshFollowerParts = {
   readonly source: Pick<ConfigurationSource, "run">;
   readonly mesh: Pick<MeshStore, "apply">;
   readonly threads: Pick<DataThreads, "tell">;
+  readonly settled: Pick<SettledStatus, "sent">;
   readonly limits: Pick<LimitBuffers, "before">;
   readonly watch: Pick<KernelWatch, "beforeMeshChange" | "afterMeshChange">;
   readonly pairs: Pick<PairTables, "changed">;
@@ -29,7 +31,8 @@ export type MeshFollowerParts = {
 
 /** Follows the source until it is closed. */
 export function followMesh(parts: MeshFollowerParts): Built<void> {
-  const { source, mesh, threads, limits, watch, pairs, tables, directs, enrollment, leaving, onApplied } = parts;
+  const { source, mesh, threads, settled, limits, watch, pairs, tables, directs, enrollment, leaving, onApplied } =
+    parts;
   const closed = new AbortController();
   const ended = source.run((updates) => {
     watch.beforeMeshChange();
@@ -37,6 +40,7 @@ export function followMesh(parts: MeshFollowerParts): Built<void> {
     const buffers = limits.before(updates);
     if (buffers.length > 0) threads.tell({ op: "limit-cells", limits: buffers });
     threads.tell({ op: "updates", updates, more: false });
+    settled.sent();
     watch.afterMeshChange();
     if (leaving.aborted) return;
     enrollment.followNames();

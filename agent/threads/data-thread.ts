@@ -147,6 +147,7 @@ function receive(message: MainMessage): void {
       applyUpdates();
       // A pod's service account may have changed with its workload.
       for (const podIdx of cookies.keys()) servePod(podIdx);
+      tell({ op: "applied" });
       return;
     case "limit-cells":
       for (const { name, cells } of message.limits) limits.setCells(name, cells);

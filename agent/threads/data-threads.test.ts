@@ -77,6 +77,24 @@ describe("data threads", () => {
     assert.deepEqual(died, []);
   });
 
+  test("a batch of updates, in however many parts, counts as applied when every thread judges by it", async (t) => {
+    const { threads } = await startThreads(t, 3);
+    const many = Array.from({ length: 5_000 }, (_, nth): MeshUpdate => {
+      const value = workload(`w${nth}`, { addresses: [`10.1.${nth >> 8}.${nth & 255}`] });
+      return { kind: "workload", op: "upsert", value };
+    });
+    assert.deepEqual([threads.batchesSent, threads.batchesApplied], [0, 0]);
+    for (const updates of [everything, many, [], many]) threads.tell({ op: "updates", updates, more: false });
+    assert.deepEqual([threads.batchesSent, threads.batchesApplied], [4, 0]);
+    const seen = [0];
+    const isApplied = (): boolean => seen.push(threads.batchesApplied) > 0 && threads.batchesApplied === 4;
+    await until(isApplied, { what: "four batches to be applied", seen: () => seen.at(-1) });
+    assert.deepEqual(seen, seen.toSorted());
+    // What comes behind them is answered behind them, and by then nothing else has been applied.
+    assert.equal((await threads.report(false)).length, 3);
+    assert.deepEqual([threads.batchesSent, threads.batchesApplied], [4, 4]);
+  });
+
   test("messages about a pod are carried out in their order, also when nobody waits in between", async (t) => {
     const { threads } = await startThreads(t);
     threads.tell({ op: "updates", updates: everything, more: false });

@@ -22,7 +22,7 @@ export type DataThreadsOptions = {
 /** A message that DataThreads does not handle itself, since it concerns all of the agent. */
 export type AgentMessage = Exclude<
   DataThreadMessage,
-  { readonly op: "ready" | "taken" | "pod-done" | "report" | "drained" }
+  { readonly op: "ready" | "taken" | "applied" | "pod-done" | "report" | "drained" }
 >;
 export type ThreadListener = (thread: number, message: AgentMessage) => void;
 
@@ -31,6 +31,9 @@ export class DataThreads {
   readonly #workers: Worker[] = [];
   readonly #outboxes: ThreadOutbox[] = [];
   readonly #exits: Promise<void>[] = [];
+  #batchesSent = 0;
+  /** Of each thread. */
+  readonly #batchesApplied: number[] = [];
   /** Each thread counts the turns of its loop in its own slot; heartbeat.ts watches them. */
   readonly ticks: Int32Array<SharedArrayBuffer>;
   readonly #shared: SharedState;
@@ -86,6 +89,7 @@ export class DataThreads {
       trackUnmanagedFds: false,
     });
     this.#workers.push(worker);
+    this.#batchesApplied.push(0);
     this.#outboxes.push(new ThreadOutbox((message) => worker.postMessage(message)));
     this.#exits.push(new Promise((resolve) => worker.once("exit", () => resolve())));
     return new Promise((resolve, reject) => {
@@ -114,8 +118,19 @@ export class DataThreads {
     for (const { thread, message } of this.#unheard.splice(0)) listener(thread, message);
   }
 
+  /** Batches of updates that were sent to every thread. */
+  get batchesSent(): number {
+    return this.#batchesSent;
+  }
+
+  /** How many of them, from the first, every thread judges by. */
+  get batchesApplied(): number {
+    return Math.min(...this.#batchesApplied);
+  }
+
   /** Sends to every thread. */
   tell(message: MainMessage): void {
+    if (message.op === "updates" && !message.more) this.#batchesSent += 1;
     for (const outbox of this.#outboxes) outbox.send(message);
   }
 
@@ -241,6 +256,9 @@ export class DataThreads {
         return;
       case "taken":
         this.#outboxes[thread]?.taken();
+        return;
+      case "applied":
+        this.#batchesApplied[thread] = (this.#batchesApplied[thread] ?? 0) + 1;
         return;
       case "pod-done":
         this.#podDone(message.podIdx);

@@ -67,6 +67,8 @@ export type DataThreadMessage =
   | { readonly op: "ready" }
   /** The thread has read updates after which more follow. */
   | { readonly op: "taken" }
+  /** The thread judges by the updates of another batch: once for each. */
+  | { readonly op: "applied" }
   /** The thread has carried out "pod", "pod-leaves" or "pod-removed". */
   | { readonly op: "pod-done"; readonly podIdx: number }
   | { readonly op: "pool-low"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }
