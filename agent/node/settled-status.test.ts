@@ -1,8 +1,14 @@
 // What is said to be in force, against every order in which a source can speak, threads can apply and operators can ask.
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Dice } from "../../test/support/dice.ts";
+import { until } from "../../test/support/until.ts";
 import type { SourceStatus } from "../control/source.ts";
+import { DEADLINE, folderOf, run, swap, workload } from "../control/static-file/source.fake.ts";
+import { duplicate } from "../engine/addon.ts";
+import { DataThreads } from "../threads/data-threads.ts";
 import { SettledStatus } from "./settled-status.ts";
 
 const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -52,3 +58,38 @@ test(`in any order: never what a thread lacks, and never less than all of them h
     if (threads.batchesApplied === threads.batchesSent) assert.equal(objects, source.now.objects, `step ${step}`);
   }
 });
+
+test(
+  "a file that changes, and real data threads: what is in force was applied by each of them",
+  DEADLINE,
+  async (t) => {
+    const threads = new DataThreads({
+      ...{ count: 2, duplicate, died: (_thread, error) => assert.fail(error) },
+      thread: {
+        ...{ trustDomain: "cluster.local", rootNamespace: "istio-system", accessLog: "off", loggedRequests: "errors" },
+        unreadMs: 0,
+      },
+    });
+    await threads.start();
+    t.after(() => threads.close());
+    const folder = folderOf(t);
+    writeFileSync(join(folder, "mesh.yaml"), workload("w", 1));
+    const running = run(t, folder, {
+      emitted: () => {
+        threads.tell({ op: "updates", updates: running.batches.at(-1) ?? assert.fail("no batch"), more: false });
+        settled.sent();
+        assert.ok(threads.batchesApplied < threads.batchesSent);
+        // In the turn in which the source says that it is in force.
+        queueMicrotask(() => before.push(settled.status().appliedAt === running.source.status().appliedAt));
+      },
+    });
+    const before: boolean[] = [];
+    const settled = new SettledStatus({ source: running.source, threads });
+    for (let change = 1; change <= 5; change += 1) {
+      if (change > 1) swap(running.path, workload("w", change));
+      await until(() => before.length === change && settled.status().appliedAt === running.source.status().appliedAt);
+      assert.equal(threads.batchesApplied, change);
+    }
+    assert.deepEqual(before, Array(5).fill(false));
+  },
+);
