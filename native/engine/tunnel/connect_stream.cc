@@ -238,7 +238,8 @@ void ConnectStream::OnClosed(uint32_t code) {
   if (!user_) return owner_.OnStreamClosed(code);
   // What has ended stays whole: ztunnel and others say CANCEL or NO_ERROR of the half that they no longer read. Without its END_STREAM it is
   // cut, whatever the code (RFC 9113 section 8.5): an end would make the part that came look whole.
-  if (ended_) return OnEnd();
+  // With another code what was for it has not reached anybody.
+  if (ended_ && (code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL)) return OnEnd();
   // What came with the reset in one read came before it.
   if (pieces_) Deliver();
   user_->OnReset(*this, static_cast<int>(code));
