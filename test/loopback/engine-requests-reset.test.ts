@@ -153,10 +153,11 @@ test("what an application said on a connection that is not read arrives through 
 });
 
 test("a peer's bytes and its reset in a single record: both arrive, in their order", async () => {
-  for (const [flags, expected] of [
-    [0, "ECONNRESET"],
-    // Its half was whole before.
-    [END_STREAM, "end"],
+  const [connectError, cancel] = [10, 8];
+  for (const [flags, code, expected] of [
+    [0, connectError, "ECONNRESET"],
+    // Its half was whole before, and it only takes no more (RFC 9113 section 8.1).
+    [END_STREAM, cancel, "end"],
   ] as const) {
     let heard: Promise<{ readonly text: string; readonly end: string }> | undefined;
     const app = await serve((socket) => {
@@ -166,7 +167,7 @@ test("a peer's bytes and its reset in a single record: both arrive, in their ord
     const peer = await RawPeer.connect(both.hbonePort);
     peer.connect(1);
     await until(() => answered(peer, 1) && heard !== undefined, "the CONNECT is answered");
-    peer.send(frame(DATA, flags, 1, Buffer.from("last words")), frame(RST_STREAM, 0, 1, u32(10)));
+    peer.send(frame(DATA, flags, 1, Buffer.from("last words")), frame(RST_STREAM, 0, 1, u32(code)));
     assert.deepEqual(await heard, { text: "last words", end: expected });
     app.close();
   }
