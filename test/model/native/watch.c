@@ -161,6 +161,21 @@ static int64_t came_at(struct msghdr *message, int64_t read_at)
 	return at.tv_sec * 1000000LL + at.tv_nsec / 1000;
 }
 
+/* The next packet. 0: there is none. */
+static int look(int fd, int64_t now)
+{
+	static unsigned char frame[70000];
+	char parts[CMSG_SPACE(sizeof(struct timespec))];
+	struct iovec whole = {.iov_base = frame, .iov_len = sizeof(frame)};
+	struct msghdr message = {
+	    .msg_iov = &whole, .msg_iovlen = 1, .msg_control = parts, .msg_controllen = sizeof(parts)};
+	ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+
+	if (got > 14)
+		look_at(frame, got, came_at(&message, now));
+	return got >= 0;
+}
+
 /* In the kernel: IP only, and no TCP that the pods' prefix did not send (10.90.1.0/24, fd90:0:0:1::/64),
  * since refused attempts are most of what there is. */
 static struct sock_filter code[] = {
@@ -182,7 +197,6 @@ int main(int argc, char **argv)
 {
 	struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
 	struct sockaddr_ll on = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-	static unsigned char frame[70000];
 	int fd, room = 16 << 20, yes = 1;
 	int64_t told = now_us(), read_until = told;
 
@@ -213,19 +227,16 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	for (;;) {
 		struct pollfd ready = {.fd = fd, .events = POLLIN};
-		char parts[CMSG_SPACE(sizeof(struct timespec))];
-		struct iovec whole = {.iov_base = frame, .iov_len = sizeof(frame)};
-		struct msghdr message = {
-		    .msg_iov = &whole, .msg_iovlen = 1, .msg_control = parts, .msg_controllen = sizeof(parts)};
 		int64_t now;
-		ssize_t got;
+		int got;
 
 		poll(&ready, 1, TELL_US / 1000);
-		now = now_us();
-		got = recvmsg(fd, &message, MSG_DONTWAIT);
-		if (got > 14)
-			look_at(frame, got, came_at(&message, now));
-		else if (got < 0)
+		/* All that is there: on a wire that is never still a wait between two packets would find the next. */
+		do {
+			now = now_us();
+			got = look(fd, now);
+		} while (got && now - told < TELL_US);
+		if (!got)
 			read_until = now;
 		if (now - told >= TELL_US) {
 			tell(fd, read_until);
