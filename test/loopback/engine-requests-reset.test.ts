@@ -1,25 +1,16 @@
 // tests · an application resets its connection, behind an answer or in the midst of it: what it said before arrives, and what is whole looks whole.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import type net from "node:net";
 import test from "node:test";
 import { pair } from "./hbone-pair.ts";
 import { answered } from "./heard-frames.ts";
+import { onTheirWay } from "./on-their-way.ts";
 import { serves } from "./origin-engine.ts";
 import { DATA, END_STREAM, frame, RawPeer, RST_STREAM, u32 } from "./raw-h2.ts";
 import { reads, ways } from "./read-engine.ts";
 import { ended } from "./read-requests.ts";
 import { dial, howItEnds, serve } from "./support.ts";
 import { until } from "./until.ts";
-
-/** Bytes that were written on the connections to this port and have not been taken over by the other end's kernel; proc_pid_net(5). */
-const onTheirWay = (port: number): number =>
-  readFileSync("/proc/net/tcp", "latin1")
-    .split("\n")
-    .slice(1)
-    .map((line) => line.trim().split(/[\s:]+/))
-    .filter(([, , local = ""]) => Number.parseInt(local, 16) === port)
-    .reduce((sum, [, , , , , , written = ""]) => sum + Number.parseInt(written, 16), 0);
 
 /** In a single turn of the event loop, so that the engine, which shares it, finds the bytes and the reset together. */
 function writeAndReset(socket: net.Socket, port: number, text: string): void {

@@ -20,13 +20,9 @@ const BODY = 30_000;
  */
 async function application(answer: Uint8Array, said: Int32Array): Promise<number> {
   const code = `
-    const { parentPort, workerData: { answer, said, settings, prefaceBytes } } = require("node:worker_threads");
-    const { readFileSync } = require("node:fs");
+    const { parentPort, workerData: { answer, said, settings, prefaceBytes, kernel } } = require("node:worker_threads");
     const say = (what) => { Atomics.store(said, 0, what); Atomics.notify(said, 0); };
-    const onTheirWay = (port) => readFileSync("/proc/net/tcp", "latin1").split("\\n").slice(1)
-      .map((line) => line.trim().split(/[\\s:]+/))
-      .filter(([, , local = ""]) => Number.parseInt(local, 16) === port)
-      .some(([, , , , , , written = ""]) => Number.parseInt(written, 16) > 0);
+    let onTheirWay;
     const server = require("node:net").createServer((socket) => {
       socket.on("error", () => {});
       socket.write(settings);
@@ -43,7 +39,7 @@ async function application(answer: Uint8Array, said: Int32Array): Promise<number
           clearInterval(answers);
           socket.write(answer, () => {
             const goes = setInterval(() => {
-              if (onTheirWay(server.address().port)) return;
+              if (onTheirWay(server.address().port) > 0) return;
               clearInterval(goes);
               socket.on("close", () => say(${IS_RESET})).resetAndDestroy();
             }, 1);
@@ -51,8 +47,17 @@ async function application(answer: Uint8Array, said: Int32Array): Promise<number
         }, 1);
       });
     });
-    server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));`;
-  const workerData = { answer, said, settings: frame(frameTypes.settings, 0, 0), prefaceBytes: 24 };
+    import(kernel).then((module) => {
+      ({ onTheirWay } = module);
+      server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));
+    });`;
+  const workerData = {
+    answer,
+    said,
+    settings: frame(frameTypes.settings, 0, 0),
+    prefaceBytes: 24,
+    kernel: new URL("./on-their-way.ts", import.meta.url).href,
+  };
   const worker = new Worker(code, { eval: true, workerData });
   closedAtEnd({ close: () => void worker.terminate() });
   return new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));

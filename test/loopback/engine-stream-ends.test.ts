@@ -1,5 +1,5 @@
-// tests · how a peer ends a CONNECT stream: what it has ended with END_STREAM stays whole whatever code its RST_STREAM has, and what it has not
-// ended never looks whole.
+// tests · how a peer ends a CONNECT stream: what it has ended with END_STREAM, and its application takes at once, stays whole whatever code its
+// RST_STREAM has; and what it has not ended never looks whole.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { installBoth, serverEngine } from "./hbone-pair.ts";
